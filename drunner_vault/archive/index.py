@@ -1,0 +1,192 @@
+"""The index: a row per member and per frame, in shards, and the root that commits to all of them.
+
+Rows are a pure function of the tar and its frames. So a reader builds its own rows while it reads, and holds the
+archive's against them: the index is never believed over the tar. Shards are JSON lines; they wait in a temporary
+file until the data has been written, so memory does not grow with the number of members.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from blake3 import blake3
+
+from drunner_vault.archive.frames import Frame
+from drunner_vault.archive.layout import SHARD_BYTES, SHARD_ROWS
+from drunner_vault.errors import DamagedArchive
+from drunner_vault.tar import Member
+
+_SPOOL_MEMORY = 8 << 20
+
+
+def member_row(member: Member, digest: str, stored: int, first_frame: int, frames: int) -> bytes:
+    """The index row of one member, a JSON line.
+
+    digest: BLAKE3 of the stored data without the sparse map, hex; only for files. stored: bytes of that data.
+    first_frame, frames: where that data is; for members without data, where the header is, and 0.
+    """
+    entry = member.entry
+    row: dict[str, Any] = _text_or_base64("path", entry.path)
+    row |= {"type": entry.kind.value, "mode": entry.mode, "uid": entry.uid, "gid": entry.gid}
+    row |= {"mtime_ns": entry.mtime_ns, "offset": member.offset}
+    if entry.link:
+        row |= _text_or_base64("link", entry.link)
+    if entry.device != (0, 0):
+        row["device"] = list(entry.device)
+    if digest:
+        row |= {"size": entry.size, "blake3": digest, "content": member.content, "stored": stored}
+    row["frames"] = [first_frame, frames]
+    if entry.segments is not None:
+        row["segments"] = [[segment.offset, segment.size] for segment in entry.segments]
+    if entry.xattrs:
+        row["xattrs"] = sorted(entry.xattrs)
+    return _line(row)
+
+
+def frame_row(frame: Frame) -> bytes:
+    """The index row of one frame, a JSON line."""
+    return _line(
+        {
+            "frame": frame.number,
+            "offset": frame.offset,
+            "compressed": frame.compressed,
+            "content": frame.content,
+            "blake3": frame.digest,
+            "packed": frame.packed,
+        }
+    )
+
+
+def _text_or_base64(key: str, value: bytes) -> dict[str, str]:
+    """A byte string for JSON: as text under `key` where it is UTF-8, else in base64 under `key_base64`."""
+    try:
+        return {key: value.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {f"{key}_base64": base64.b64encode(value).decode()}
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    # surrogates in attribute names stand for bytes that are no UTF-8; JSON's \u escapes carry them
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some consecutive rows of one sort, and where they lie in the spool."""
+
+    offset: int
+    size: int
+    rows: int
+    digest: str
+    first: str
+    last: str
+
+
+class Spool:
+    """JSON lines on their way into shards, or waiting to be compared; a temporary file that has no name."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOL_MEMORY)  # noqa: SIM115 (closed by close)
+        self._shards: list[Shard] = []
+        self._hash = blake3()
+        self._rows = self._start = self._size = 0
+        self._first = self._last = b""
+        self.rows = 0
+
+    def add(self, line: bytes) -> None:
+        """Append one row."""
+        if self._rows and (self._rows == SHARD_ROWS or self._size + len(line) > SHARD_BYTES):
+            self._close_shard()
+        self._first = self._first or line
+        self._last = line
+        self._file.write(line)
+        self._hash.update(line)
+        self._rows += 1
+        self._size += len(line)
+        self.rows += 1
+
+    def shards(self) -> list[Shard]:
+        """All shards, the last one closed."""
+        if self._rows:
+            self._close_shard()
+        return self._shards
+
+    def read(self, shard: Shard) -> bytes:
+        """The lines of one shard."""
+        self._file.seek(shard.offset)
+        return self._file.read(shard.size)
+
+    def lines(self) -> Iterator[bytes]:
+        """All rows from the start. Nothing may be added afterwards."""
+        self._file.seek(0)
+        return iter(self._file)
+
+    def close(self) -> None:
+        """Free the temporary file."""
+        self._file.close()
+
+    def _close_shard(self) -> None:
+        first, last = _row_name(self._first), _row_name(self._last)
+        self._shards.append(Shard(self._start, self._size, self._rows, self._hash.hexdigest(), first, last))
+        self._start += self._size
+        self._hash = blake3()
+        self._rows = self._size = 0
+        self._first = self._last = b""
+
+
+def _row_name(line: bytes) -> str:
+    """What the root says of a shard's first and last row: its path (or path in base64) or frame number."""
+    row = json.loads(line)
+    return str(row.get("path", row.get("path_base64", row.get("frame", ""))))
+
+
+class IndexCheck:
+    """Compares the index that an archive carries, line by line, with rows made while its data was read."""
+
+    def __init__(self, members: Spool, frames: Spool) -> None:
+        self._expected = {"members": members.lines(), "frames": frames.lines()}
+        self._pending = {"members": b"", "frames": b""}
+
+    def feed(self, sort: str, data: bytes) -> None:
+        """Bytes of the shards of one sort, in order. Raises DamagedArchive where they differ from the tar."""
+        lines = (self._pending[sort] + data).split(b"\n")
+        self._pending[sort] = lines.pop()
+        expected = self._expected[sort]
+        for line in lines:
+            ours = next(expected, b"").rstrip(b"\n")
+            if line != ours and not _same_facts(line, ours):
+                raise DamagedArchive(
+                    f"the index disagrees with the tar: it says {line[:200]!r} where the tar has {ours[:200]!r}",
+                    "use another copy of the archive",
+                )
+
+    def finish(self) -> None:
+        """All shards were read. Raises DamagedArchive if the index does not cover the whole tar."""
+        for sort, expected in self._expected.items():
+            if self._pending[sort] or next(expected, b""):
+                raise DamagedArchive(f"the index does not list all {sort}", "use another copy of the archive")
+
+
+def _same_facts(line: bytes, ours: bytes) -> bool:
+    """Whether a row says all that ours says; a later writer may add keys."""
+    try:
+        row, expected = json.loads(line), json.loads(ours)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and all(key in row and row[key] == value for key, value in expected.items())
+
+
+def parse_row(line: bytes) -> dict[str, Any]:
+    """One index row. Raises DamagedArchive if it is none."""
+    try:
+        row = json.loads(line)
+    except ValueError as cause:
+        raise DamagedArchive(f"the index has a line that is not JSON: {cause}") from cause
+    if not isinstance(row, dict):
+        raise DamagedArchive("the index has a line that is not an object")
+    return row

@@ -1,0 +1,123 @@
+"""The index root: what is only known at the end, and the digests that commit to the whole archive."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from drunner_vault.archive.index import Shard
+from drunner_vault.archive.layout import FORMAT_NAME, FORMAT_VERSION
+from drunner_vault.errors import DamagedArchive
+
+MAX_PROBLEMS = 1000
+
+
+@dataclass
+class Component:
+    """One part of the archive: `scripts`, `images`, `hook` or `volumes/<name>`.
+
+    members: how many. bytes: of stored content. offset, end: its range in the tar.
+    """
+
+    members: int = 0
+    bytes: int = 0
+    offset: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True)
+class PlacedShard:
+    """A shard of the index and where its frame is: number, zstd offset, sizes in bytes; the frame holds the
+    shard's tar header too, its lines start `skip` bytes into it."""
+
+    name: str
+    rows: int
+    blake3: str
+    first: str
+    last: str
+    frame: int
+    offset: int
+    compressed: int
+    content: int
+    skip: int
+
+
+@dataclass
+class Root:
+    """index/root.json.
+
+    manifest: BLAKE3 of manifest.json. finished: RFC 3339, UTC. members, bytes, frames: of all before the index.
+    problems: what could not be read as it should, at most MAX_PROBLEMS of `problem_count`; an archive with any is
+    partial and says so.
+    """
+
+    manifest: str
+    finished: str = ""
+    members: int = 0
+    bytes: int = 0
+    frames: int = 0
+    tar_size: int = 0
+    components: dict[str, Component] = field(default_factory=dict)
+    problem_count: int = 0
+    problems: list[dict[str, str]] = field(default_factory=list)
+    shards: list[PlacedShard] = field(default_factory=list)
+
+    def count(self, name: bytes, stored: int, offset: int, end: int) -> None:
+        """Add one member to the totals of its component."""
+        component = self.components.setdefault(component_of(name), Component(offset=offset))
+        component.members += 1
+        component.bytes += stored
+        component.end = end
+        self.members += 1
+        self.bytes += stored
+        self.tar_size = end
+
+    def report(self, path: bytes, problem: str) -> None:
+        """Record that something of `path` could not be carried."""
+        self.problem_count += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append({"path": path.decode("utf-8", "backslashreplace"), "problem": problem})
+
+    def encode(self) -> bytes:
+        """index/root.json as it stands in the archive."""
+        document = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **asdict(self)}
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def component_of(name: bytes) -> str:
+    """The component a member belongs to, by its full name."""
+    parts = name.split(b"/", 2)
+    depth = 2 if parts[0] == b"volumes" else 1
+    return b"/".join(parts[:depth]).decode("utf-8", "backslashreplace")
+
+
+def placed(name: str, shard: Shard, frame: int, skip: int) -> PlacedShard:
+    """A shard whose place in the stream is not known yet; `frame` is."""
+    return PlacedShard(name, shard.rows, shard.digest, shard.first, shard.last, frame, 0, 0, 0, skip)
+
+
+def parse_root(data: bytes) -> Root:
+    """The root that `data` holds. Raises DamagedArchive if it is not well formed."""
+    try:
+        document: dict[str, Any] = json.loads(data)
+        return Root(
+            manifest=str(document["manifest"]),
+            finished=str(document["finished"]),
+            members=int(document["members"]),
+            bytes=int(document["bytes"]),
+            frames=int(document["frames"]),
+            tar_size=int(document["tar_size"]),
+            components={
+                str(name): Component(*(int(part[key]) for key in ("members", "bytes", "offset", "end")))
+                for name, part in document["components"].items()
+            },
+            problem_count=int(document["problem_count"]),
+            problems=[{str(key): str(value) for key, value in entry.items()} for entry in document["problems"]],
+            shards=[
+                PlacedShard(**{key: shard[key] for key in PlacedShard.__dataclass_fields__})
+                for shard in document["shards"]
+            ],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise DamagedArchive(f"the index root is malformed: {cause}", "use another copy of the archive") from cause

@@ -1,0 +1,207 @@
+"""Entries to tar bytes: POSIX.1-2001 (PAX) headers as pure functions of the entry.
+
+Records are written only where the ustar block cannot say the same, and in sorted order, so that equal entries give
+equal bytes. Files with holes use GNU sparse format 1.0. ACLs are written twice: as the raw attribute, for readers
+that copy attributes, and as SCHILY.acl text, for readers that know ACLs only.
+Sources: POSIX.1-2017 pax, GNU tar manual appendix "Storing Sparse Files", libacl's text form.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from drunner_vault.tar.entry import Entry, Kind, Segment
+
+BLOCK = 512
+ZERO_BLOCK = bytes(BLOCK)
+END_OF_ARCHIVE = ZERO_BLOCK * 2
+
+_TYPE_FLAG = {
+    Kind.FILE: b"0",
+    Kind.HARDLINK: b"1",
+    Kind.SYMLINK: b"2",
+    Kind.CHARACTER: b"3",
+    Kind.BLOCK: b"4",
+    Kind.DIRECTORY: b"5",
+    Kind.FIFO: b"6",
+}
+_OCTAL_7 = 0o7777777
+_OCTAL_11 = 0o77777777777
+_NAME_SIZE = 100
+ACL_XATTRS = {"system.posix_acl_access": "SCHILY.acl.access", "system.posix_acl_default": "SCHILY.acl.default"}
+
+
+def padding(size: int) -> bytes:
+    """The zero bytes that follow `size` bytes of content, up to the next block."""
+    return bytes(-size % BLOCK)
+
+
+def encode_header(entry: Entry, name: bytes, link: bytes | None = None) -> bytes:
+    """All header blocks of one member, and for a file with holes also the sparse map that opens its content.
+
+    name: the member's full name in the archive, raw bytes, without a trailing slash. link: the link target as it
+    stands in the archive; the entry's own unless given (hard links name another member in full).
+    The result is a whole number of blocks.
+    """
+    target = entry.link if link is None else link
+    shown = name + b"/" if entry.kind is Kind.DIRECTORY else name
+    records = _records(entry, shown, target)
+    sparse_map = b""
+    if entry.segments is not None:
+        sparse_map = _sparse_map(entry.segments)
+        records |= _sparse_records(entry, name)
+        records.pop(b"path", None)
+        shown = b"GNUSparseFile.0/" + name.rpartition(b"/")[2]
+    stored = len(sparse_map) + entry.data_size
+    if stored > _OCTAL_11:
+        records[b"size"] = b"%d" % stored
+    block = _ustar_block(entry, shown, target, stored, _TYPE_FLAG[entry.kind])
+    return _extended_header(records, shown) + block + sparse_map
+
+
+def stored_size(entry: Entry) -> int:
+    """Bytes of content a member takes in the tar, a sparse map included and padding not."""
+    return (0 if entry.segments is None else len(_sparse_map(entry.segments))) + entry.data_size
+
+
+def _records(entry: Entry, shown: bytes, target: bytes) -> dict[bytes, bytes]:
+    """The PAX records this entry needs."""
+    records: dict[bytes, bytes] = {}
+    if _needs_record(shown):
+        records[b"path"] = shown
+    if _needs_record(target):
+        records[b"linkpath"] = target
+    if not (_is_utf8(shown) and _is_utf8(target)):
+        records[b"hdrcharset"] = b"BINARY"
+    if not 0 <= entry.mtime_ns <= _OCTAL_11 * 10**9 or entry.mtime_ns % 10**9:
+        records[b"mtime"] = _decimal_seconds(entry.mtime_ns)
+    for key, value in ((b"uid", entry.uid), (b"gid", entry.gid)):
+        if value > _OCTAL_7:
+            records[key] = b"%d" % value
+    for attribute, value in entry.xattrs.items():
+        keyword = attribute.replace("%", "%25").replace("=", "%3D")
+        records[b"SCHILY.xattr." + keyword.encode("utf-8", "surrogateescape")] = value
+        if attribute in ACL_XATTRS and (text := acl_text(value)):
+            records[ACL_XATTRS[attribute].encode()] = text
+    return records
+
+
+def _needs_record(value: bytes) -> bool:
+    return len(value) > _NAME_SIZE or not value.isascii()
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decimal_seconds(nanoseconds: int) -> bytes:
+    """Seconds with as many decimals as are needed, as PAX writes times: -1.5 is a second and a half before 1970."""
+    whole, fraction = divmod(abs(nanoseconds), 10**9)
+    sign = "-" if nanoseconds < 0 else ""
+    text = f"{sign}{whole}.{fraction:09d}".rstrip("0").rstrip(".")
+    return text.encode()
+
+
+def _sparse_map(segments: tuple[Segment, ...]) -> bytes:
+    """GNU sparse 1.0: the count, then offset and size of each run, a decimal a line, padded to a block."""
+    numbers: list[int] = [len(segments)]
+    for segment in segments:
+        numbers += (segment.offset, segment.size)
+    text = b"".join(b"%d\n" % number for number in numbers)
+    return text + padding(len(text))
+
+
+def _sparse_records(entry: Entry, name: bytes) -> dict[bytes, bytes]:
+    return {
+        b"GNU.sparse.major": b"1",
+        b"GNU.sparse.minor": b"0",
+        b"GNU.sparse.name": name,
+        b"GNU.sparse.realsize": b"%d" % entry.size,
+    }
+
+
+def _extended_header(records: dict[bytes, bytes], shown: bytes) -> bytes:
+    """The PAX header that carries `records`, or nothing where there are none. hdrcharset has to come first."""
+    if not records:
+        return b""
+    ordered = sorted(records.items(), key=lambda item: (item[0] != b"hdrcharset", item[0]))
+    body = b"".join(_record(key, value) for key, value in ordered)
+    name = b"PaxHeaders/" + shown.rstrip(b"/").rpartition(b"/")[2]
+    block = _ustar_block(Entry(b"", Kind.FILE), name, b"", len(body), b"x")
+    return block + body + padding(len(body))
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """One PAX record: its own length in decimal, counted with itself."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    if len(str(length)) != len(str(rest)):
+        length = rest + len(str(length))
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+def _ustar_block(entry: Entry, shown: bytes, target: bytes, stored: int, flag: bytes) -> bytes:
+    """One 512-byte ustar header with its checksum; fields that do not fit are cut, for PAX records to replace."""
+    seconds = min(max(entry.mtime_ns // 10**9, 0), _OCTAL_11)
+    head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        _field(shown),
+        entry.mode,
+        min(entry.uid, _OCTAL_7),
+        min(entry.gid, _OCTAL_7),
+        min(stored, _OCTAL_11),
+        seconds,
+    )
+    major, minor = entry.device
+    tail = b"%b%b%b%b%b%07o\0%07o\0%b" % (
+        flag,
+        _field(target),
+        b"ustar\x0000",
+        bytes(32),
+        bytes(32),
+        major,
+        minor,
+        bytes(167),
+    )
+    checksum = sum(head) + sum(tail) + 8 * 0x20
+    return head + b"%06o\0 " % checksum + tail
+
+
+def _field(value: bytes) -> bytes:
+    """What of a name goes into a 100-byte ustar field: ASCII only, cut; the PAX record has the whole."""
+    shown = value[:_NAME_SIZE]
+    if not shown.isascii():
+        shown = bytes(byte if byte < 0x80 else 0x5F for byte in shown)
+    return shown.ljust(_NAME_SIZE, b"\0")
+
+
+_ACL_VERSION = 2
+_ACL_TAGS = {0x01: "user:", 0x02: "user:", 0x04: "group:", 0x08: "group:", 0x10: "mask:", 0x20: "other:"}
+_ACL_NAMED = (0x02, 0x08)
+
+
+def acl_text(raw: bytes) -> bytes:
+    """The text form of a raw POSIX ACL attribute, numeric ids, an entry a line; empty if it is not one we know."""
+    if len(raw) < 4 or (len(raw) - 4) % 8 or struct.unpack_from("<I", raw)[0] != _ACL_VERSION:
+        return b""
+    lines = []
+    for tag, permissions, identifier in struct.iter_unpack("<HHI", raw[4:]):
+        if tag not in _ACL_TAGS:
+            return b""
+        who = str(identifier) if tag in _ACL_NAMED else ""
+        bits = "".join(letter if permissions & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
+        lines.append(f"{_ACL_TAGS[tag]}{who}:{bits}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def encode_members(members: Iterable[tuple[Entry, Iterable[bytes]]]) -> Iterable[bytes]:
+    """A whole tar as a stream of byte strings, from entries whose path is their name, with the end marker."""
+    for entry, content in members:
+        yield encode_header(entry, entry.path or b".", entry.link)
+        yield from content
+        yield padding(entry.data_size)
+    yield END_OF_ARCHIVE
