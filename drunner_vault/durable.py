@@ -114,7 +114,12 @@ def _publish(fd: int, temporary: Path | None, path: Path) -> None:
     try:
         os.fsync(fd)
         source = f"/proc/self/fd/{fd}" if temporary is None else temporary
-        os.link(source, path, follow_symlinks=temporary is None)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # with a directory descriptor Python calls linkat, which alone can follow the link that /proc has
+            os.link(source, path.name, dst_dir_fd=directory, follow_symlinks=temporary is None)
+        finally:
+            os.close(directory)
         sync_directory(path.parent)
     except OSError as cause:
         raise storage_error("write", path, cause) from cause

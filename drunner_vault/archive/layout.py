@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+
+from drunner_vault.clock import stamp
+
 FORMAT_NAME = "drunner-vault"
 FORMAT_VERSION = 1
 
@@ -40,3 +45,17 @@ def place_rank(name: bytes) -> int | None:
     if top not in PLACES or (slash and not rest):
         return None
     return PLACES.index(top)
+
+
+_NAME = re.compile(r"(?P<service>.+)-(?P<stamp>[0-9]{8}T[0-9]{6}Z)\.tar\.zst(\.age)?")
+
+
+def archive_name(service: str, created: dt.datetime, *, encrypted: bool) -> str:
+    """The file name of an archive, which says how to open it."""
+    return f"{service}-{stamp(created)}{ENCRYPTED_SUFFIX if encrypted else SUFFIX}"
+
+
+def archive_stamp(name: str) -> str | None:
+    """The time in an archive's file name, YYYYMMDDTHHMMSSZ; None if it is no such name."""
+    match = _NAME.fullmatch(name)
+    return match["stamp"] if match else None

@@ -17,11 +17,11 @@ MAX_PROBLEMS = 1000
 class Component:
     """One part of the archive: `scripts`, `images`, `hook` or `volumes/<name>`.
 
-    members: how many. bytes: of stored content. offset, end: its range in the tar.
+    members: how many. content: bytes of stored content. offset, end: its range in the tar.
     """
 
     members: int = 0
-    bytes: int = 0
+    content: int = 0
     offset: int = 0
     end: int = 0
 
@@ -47,7 +47,7 @@ class PlacedShard:
 class Root:
     """index/root.json.
 
-    manifest: BLAKE3 of manifest.json. finished: RFC 3339, UTC. members, bytes, frames: of all before the index.
+    manifest: BLAKE3 of manifest.json. finished: RFC 3339, UTC. members, content (bytes), frames: of all before the index.
     problems: what could not be read as it should, at most MAX_PROBLEMS of `problem_count`; an archive with any is
     partial and says so.
     """
@@ -55,7 +55,7 @@ class Root:
     manifest: str
     finished: str = ""
     members: int = 0
-    bytes: int = 0
+    content: int = 0
     frames: int = 0
     tar_size: int = 0
     components: dict[str, Component] = field(default_factory=dict)
@@ -67,10 +67,10 @@ class Root:
         """Add one member to the totals of its component."""
         component = self.components.setdefault(component_of(name), Component(offset=offset))
         component.members += 1
-        component.bytes += stored
+        component.content += stored
         component.end = end
         self.members += 1
-        self.bytes += stored
+        self.content += stored
         self.tar_size = end
 
     def report(self, path: bytes, problem: str) -> None:
@@ -105,11 +105,11 @@ def parse_root(data: bytes) -> Root:
             manifest=str(document["manifest"]),
             finished=str(document["finished"]),
             members=int(document["members"]),
-            bytes=int(document["bytes"]),
+            content=int(document["content"]),
             frames=int(document["frames"]),
             tar_size=int(document["tar_size"]),
             components={
-                str(name): Component(*(int(part[key]) for key in ("members", "bytes", "offset", "end")))
+                str(name): Component(*(int(part[key]) for key in ("members", "content", "offset", "end")))
                 for name, part in document["components"].items()
             },
             problem_count=int(document["problem_count"]),

@@ -58,7 +58,9 @@ class ArchiveWriter:
     def __enter__(self) -> ArchiveWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._frames.close()
         self._member_rows.close()
         self._frame_rows.close()
@@ -175,8 +177,9 @@ class ArchiveWriter:
         self._frames.flush()
         for shard in shards:
             frame = self._index_frames[shard.frame]
-            place = {"offset": frame.offset, "compressed": frame.compressed, "content": frame.content}
-            self.root.shards.append(replace(shard, **place))
+            self.root.shards.append(
+                replace(shard, offset=frame.offset, compressed=frame.compressed, content=frame.content)
+            )
 
     def _write_shards(self, pattern: bytes, rows: Spool) -> list[PlacedShard]:
         return [self._write_shard(pattern % number, rows, shard) for number, shard in enumerate(rows.shards())]

@@ -88,7 +88,8 @@ class TarReader:
         while True:
             block = self._exactly(BLOCK)
             if block == ZERO_BLOCK:
-                return self._end_marker(bool(records))
+                self._end_marker(bool(records))
+                return None
             _check_sum(block, self.position - BLOCK)
             flag = block[156:157]
             if flag not in b"xgLK" or not flag:
@@ -235,7 +236,9 @@ def _check_sum(block: bytes, at: int) -> None:
     stated = block[148:156].rstrip(b"\0 ").lstrip(b" ")
     actual = sum(block) - sum(block[148:156]) + 8 * 0x20
     if not stated or not _ASCII_DIGITS.issuperset(stated) or int(stated, 8) != actual:
-        raise DamagedArchive(f"the tar has a header with a wrong checksum at byte {at}", "use another copy of the archive")
+        raise DamagedArchive(
+            f"the tar has a header with a wrong checksum at byte {at}", "use another copy of the archive"
+        )
 
 
 def _ustar_name(block: bytes) -> bytes:

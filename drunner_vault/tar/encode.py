@@ -76,9 +76,9 @@ def _records(entry: Entry, shown: bytes, target: bytes) -> dict[bytes, bytes]:
         records[b"hdrcharset"] = b"BINARY"
     if not 0 <= entry.mtime_ns <= _OCTAL_11 * 10**9 or entry.mtime_ns % 10**9:
         records[b"mtime"] = _decimal_seconds(entry.mtime_ns)
-    for key, value in ((b"uid", entry.uid), (b"gid", entry.gid)):
-        if value > _OCTAL_7:
-            records[key] = b"%d" % value
+    for key, number in ((b"uid", entry.uid), (b"gid", entry.gid)):
+        if number > _OCTAL_7:
+            records[key] = b"%d" % number
     for attribute, value in entry.xattrs.items():
         keyword = attribute.replace("%", "%25").replace("=", "%3D")
         records[b"SCHILY.xattr." + keyword.encode("utf-8", "surrogateescape")] = value

@@ -1,0 +1,56 @@
+# make test on a machine that has Python 3.11 or later, apt and pip: everything else is fetched by `make setup`.
+# Needs root for the packages and for the tests' private Docker engines.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup packages interop-packages test interop check demo bench clean
+
+help:
+	@echo "make setup    packages, and a virtual environment in $(VENV)"
+	@echo "make check    ruff, mypy, import-linter"
+	@echo "make test     setup, then all tests but the next"
+	@echo "make interop  archives read and written by other programs"
+	@echo "make demo     a service moves to another host, before your eyes"
+	@echo "make bench    speed, beside other programs'"
+	@echo "make clean    remove what the above wrote here"
+
+setup: packages $(INSTALLED)
+
+packages:
+	scripts/install-packages.sh engine tools
+
+interop-packages:
+	scripts/install-packages.sh interop
+
+# The file is older than pyproject.toml when a dependency has changed.
+$(INSTALLED): pyproject.toml
+	scripts/make-venv.sh "$(PYTHON)" "$(VENV)"
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest tests --ignore=tests/interop
+
+interop: setup interop-packages
+	$(BIN)/python -m pytest tests/interop
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+demo: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
+
+bench: setup
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,96 @@
+"""backup: a service into one file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from drunner_vault.cli.common import access_option, common_options, service_host
+from drunner_vault.cli.output import Output, one_line, size
+
+
+@click.command(
+    epilog="Example: drunner-vault backup notes /backups/ -r age1…    or: PASS=secret drunner-vault backup notes notes.backup"
+)
+@click.argument("service")
+@click.argument("dest", default="./")
+@click.option("-r", "--recipient", "recipients", multiple=True, metavar="age1…", help="Encrypt to this recipient.")
+@click.option(
+    "-R",
+    "--recipients-file",
+    "recipient_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Encrypt to the recipients in this file.",
+)
+@click.option("--unencrypted", is_flag=True, help="Leave the archive in the clear.")
+@click.option(
+    "--images",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Take the images along: auto takes those that no registry could give again.",
+)
+@click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="How hard zstd tries.")
+@click.option("--threads", type=click.IntRange(0, 256), default=0, help="For compression; all processors by default.")
+@click.option("--allow-partial", is_flag=True, help="Exit 0 even if files could not be read as they were.")
+@access_option
+@common_options
+def command(
+    service: str,
+    dest: str,
+    recipients: tuple[str, ...],
+    recipient_files: tuple[Path, ...],
+    unencrypted: bool,
+    images: str,
+    level: int,
+    threads: int,
+    allow_partial: bool,
+    volume_access: str,
+    as_json: bool,
+) -> int:
+    """Back up SERVICE into one file.
+
+    DEST is a file, a directory (the file in it is named after service and time), or - for standard output; the current
+    directory if it is not given. The archive is encrypted to the recipients, or with a passphrase from PASS, DRUNNER_PASSPHRASE
+    or DRUNNER_PASSPHRASE_FILE.
+    """
+    from drunner_vault import wiring
+    from drunner_vault.workflows import keys
+    from drunner_vault.workflows.backup import BackupChoices
+    from drunner_vault.workflows.backup_service import backup_to_file
+    from drunner_vault.workflows.workload import Embed
+
+    if dest == "-" and as_json:
+        raise click.UsageError("standard output cannot take both the archive and --json")
+    output = Output(as_json=as_json)
+    host = service_host(output)
+    known = wiring.settings(os.environ).recipients
+    chosen = keys.recipients(recipients, recipient_files, known, os.environ, unencrypted=unencrypted)
+    choices = BackupChoices(chosen, Embed(images), level, threads, os.uname().nodename)
+    with output.progress() as progress:
+        report = backup_to_file(host, service, dest, choices, volume_access, progress)
+    output.document(asdict(report))
+    for volume, lost in report.lost.items():
+        output.note(f"{volume} was read through Docker's archive calls, which lose: {'; '.join(lost)}")
+    for note in report.notes:
+        output.note(one_line(note))
+    for problem in report.problems:
+        print(f"warning: {one_line(problem['path'])}: {problem['problem']}", file=sys.stderr)
+    output.done(
+        f"{report.archive}: {size(report.bytes)}, {report.members} files of {size(report.content)}, "
+        f"in {report.seconds:.1f} s ({report.service} paused {report.paused:.1f} s)"
+    )
+    if report.problem_count and not allow_partial:
+        print(
+            f"error: {report.archive} was written, but {report.problem_count} files are not as they were",
+            file=sys.stderr,
+        )
+        print("hint: see the warnings; --allow-partial accepts such backups", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,83 @@
+"""What all commands share: their options, and how a function becomes a command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from drunner_vault.cli.output import Output
+from drunner_vault.errors import Interrupted
+
+if TYPE_CHECKING:
+    from drunner_vault.workflows.host import ServiceHost
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def common_options(command: Command) -> Command:
+    """--json and --debug, which every command takes."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(command)
+    return click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")(command)
+
+
+def key_file_option(command: Command) -> Command:
+    """-i, for commands that read archives."""
+    option = click.option(
+        "-i",
+        "--identity",
+        "identity_files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Identity file to decrypt with; may be given several times.",
+    )
+    return option(command)
+
+
+def access_option(command: Command) -> Command:
+    """--volume-access, for commands that read or write volumes."""
+    option = click.option(
+        "--volume-access",
+        type=click.Choice(["auto", "host", "engine"]),
+        default="auto",
+        show_default=True,
+        help="How to reach the files of volumes: in their directories on this host (full fidelity), or by Docker's archive calls.",
+    )
+    return option(command)
+
+
+def service_host(output: Output) -> ServiceHost:
+    """The host of this process's environment. Hooks' output is shown to a person who watches."""
+    from drunner_vault import wiring
+
+    shown = sys.stderr.buffer if output.interactive else None
+    return wiring.service_host(os.environ, output.notice, shown)
+
+
+def ask_passphrase(prompt: str) -> str:
+    """A passphrase from the person at the terminal, not echoed."""
+    return str(click.prompt(prompt, hide_input=True, err=True))
+
+
+def asker() -> Callable[[str], str] | None:
+    """How to ask for a passphrase; None where nobody can answer."""
+    return ask_passphrase if sys.stdin.isatty() and sys.stderr.isatty() else None
+
+
+def stop_on_signals() -> None:
+    """A signal that ends the program is an error like others: everything is undone on the way out. Once is enough:
+    further ones wait until that is done."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(other, signal.SIG_IGN)
+        raise Interrupted(f"stopped by {signal.Signals(number).name}; what was begun has been undone")
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, stop)

@@ -1,0 +1,112 @@
+"""What a person or a program gets to see. Data goes to stdout; notices, progress and errors to stderr.
+
+On a terminal there are tables, colours and progress. Elsewhere there is silence unless something is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from drunner_vault.errors import VaultError
+from drunner_vault.workflows.progress import Progress, Silent
+
+
+class Output:
+    """Where a command's results go. as_json: one document on stdout, for programs."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.interactive = sys.stderr.isatty()
+
+    def document(self, data: Any) -> None:
+        """The command's result, for programs only."""
+        if self.as_json:
+            print(json.dumps(data, indent=2, ensure_ascii=False))
+
+    def text(self, line: str) -> None:
+        """A line of the command's result, for people."""
+        if not self.as_json:
+            print(line)
+
+    def done(self, line: str) -> None:
+        """That a command has done its work: said to a person who waits for it, and to nobody else."""
+        if self.interactive and not self.as_json:
+            print(_colour(line, "32"), file=sys.stderr)
+
+    def note(self, line: str) -> None:
+        """Good to know: said to a person at a terminal."""
+        if self.interactive:
+            print(line, file=sys.stderr)
+
+    def notice(self, line: str) -> None:
+        """Something a person should know, whoever is watching."""
+        print(f"notice: {line}", file=sys.stderr)
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Rows under a header, in columns as wide as they need to be; on a terminal drawn as a table."""
+        if self.as_json:
+            return
+        if sys.stdout.isatty():
+            _rich_table(header, rows)
+            return
+        widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+    def error(self, error: VaultError) -> None:
+        """An error as everybody gets it: what failed and why, then what to do next."""
+        if self.as_json:
+            details = {
+                "message": error.message,
+                "hint": error.hint,
+                "kind": type(error).__name__,
+                "code": error.exit_code,
+            }
+            print(json.dumps({"error": details}, ensure_ascii=False))
+        label = "nothing to do" if error.exit_code == 3 else "error"
+        print(f"{_colour(label, '31' if label == 'error' else '33')}: {one_line(error.message)}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {one_line(error.hint)}", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Shows how far long work has come, with rate and time left, on a terminal."""
+        if not self.interactive or self.as_json:
+            yield Silent()
+            return
+        from drunner_vault.cli.bar import progress_bar
+
+        with progress_bar() as bar:
+            yield bar
+
+
+def one_line(text: str) -> str:
+    """Text that others wrote (paths, hooks' words), safe on a terminal: control characters shown, not obeyed."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def size(count: float) -> str:
+    """A number of bytes for people: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _colour(text: str, code: str) -> str:
+    return f"\033[{code}m{text}\033[0m" if sys.stderr.isatty() else text
+
+
+def _rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

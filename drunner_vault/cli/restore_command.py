@@ -1,0 +1,67 @@
+"""restore: a service back from one file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from drunner_vault.cli.common import access_option, asker, common_options, key_file_option, service_host
+from drunner_vault.cli.output import Output, one_line, size
+
+
+@click.command(
+    epilog="Example: drunner-vault restore notes-20260131T030000Z.tar.zst.age -i key.txt    or: … restore FILE notes-clone -i key.txt"
+)
+@click.argument("source")
+@click.argument("service", required=False)
+@key_file_option
+@click.option("--image", metavar="IMAGE", help="Install from this image instead of the one that was backed up.")
+@click.option("--replace", is_flag=True, help="Replace the content of volumes that an earlier uninstall kept.")
+@access_option
+@common_options
+def command(
+    source: str,
+    service: str | None,
+    identity_files: tuple[Path, ...],
+    image: str | None,
+    replace: bool,
+    volume_access: str,
+    as_json: bool,
+) -> None:
+    """Restore a service from the archive SOURCE, under its old name or as SERVICE.
+
+    SOURCE is a file, DIRECTORY/latest, or - for standard input. The service is installed anew, its volumes are filled and its
+    restore hook is run; if anything fails, the host is left as it was.
+    """
+    from drunner_vault.age import Identity
+    from drunner_vault.engine import Access
+    from drunner_vault.workflows import keys
+    from drunner_vault.workflows.drunner_service import RestoreChoices
+    from drunner_vault.workflows.restore_service import restore_from_file
+
+    output = Output(as_json=as_json)
+    host = service_host(output)
+    choices = RestoreChoices(service, image, replace, Access(volume_access))
+
+    def offered() -> list[Identity]:
+        return keys.identities(identity_files, os.environ, asker())
+
+    with output.progress() as progress:
+        name, report = restore_from_file(host, source, choices, offered, asker(), progress)
+    output.document({"service": name, **asdict(report)})
+    for volume, lost in report.lost.items():
+        print(f"warning: {volume} went through Docker's archive calls, which lose: {'; '.join(lost)}", file=sys.stderr)
+    for problem in report.problems:
+        print(f"warning: {one_line(problem)}", file=sys.stderr)
+    if report.archived_problems:
+        print(
+            f"warning: the backup itself could not carry {report.archived_problems} files as they were", file=sys.stderr
+        )
+    output.done(
+        f"{name} is restored, as it was at {report.created}: {report.members} files of {size(report.content)} in "
+        f"{report.seconds:.1f} s"
+    )

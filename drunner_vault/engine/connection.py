@@ -1,0 +1,53 @@
+"""The Docker engine: how it is reached, and how its errors become ours. One place for every call's failure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import docker
+import requests
+from docker import errors as docker_errors
+
+from drunner_vault.errors import EngineDown, EngineError, NoSpace
+
+_PATIENCE = 3600  # seconds without a byte from the engine; saving and loading images can be that slow
+
+
+def connect(environment: Mapping[str, str]) -> docker.DockerClient:
+    """A client for the engine that DOCKER_HOST (and DOCKER_TLS_VERIFY, DOCKER_CERT_PATH) name, API version negotiated.
+
+    Raises EngineDown if none answers.
+    """
+    where = environment.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    try:
+        options = {"use_ssh_client": True} if where.startswith("ssh://") else {}
+        return docker.DockerClient.from_env(version="auto", timeout=_PATIENCE, environment=dict(environment), **options)
+    except (docker_errors.DockerException, requests.RequestException, OSError, ValueError) as cause:
+        raise EngineDown(
+            f"no Docker engine answers at {where}: {_reason(cause)}",
+            "start Docker (systemctl start docker), or set DOCKER_HOST to where it listens",
+        ) from cause
+
+
+@contextlib.contextmanager
+def engine_errors(action: str, hint: str = "") -> Iterator[None]:
+    """Turn what docker-py raises inside the block into EngineError: `cannot {action}: reason`."""
+    try:
+        yield
+    except docker_errors.APIError as cause:
+        reason = _reason(cause)
+        if "no space left on device" in reason:
+            raise NoSpace(f"cannot {action}: {reason}", "free some space where Docker keeps its data") from cause
+        raise EngineError(f"cannot {action}: {reason}", hint or "see the Docker engine's log") from cause
+    except (requests.RequestException, docker_errors.DockerException) as cause:
+        raise EngineDown(
+            f"cannot {action}: the Docker engine broke off: {_reason(cause)}",
+            "check that Docker is running, and try again",
+        ) from cause
+
+
+def _reason(cause: BaseException) -> str:
+    """The engine's own words, on one line."""
+    text = getattr(cause, "explanation", None) or str(cause) or type(cause).__name__
+    return " ".join(str(text).split())

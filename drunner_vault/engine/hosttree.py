@@ -1,0 +1,428 @@
+"""A directory of this host as entries, and entries into a directory: full fidelity, on directory descriptors.
+
+Reading follows no link. Writing never leaves the root it was given, whatever a path says: every part of a path is
+opened in turn without following links, nothing existing is ever opened for writing, and no name is made twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from drunner_vault.durable import storage_error
+from drunner_vault.errors import DamagedArchive
+from drunner_vault.tar import Entry, Kind, Segment
+
+Report = Callable[[bytes, str], None]
+TreeItem = tuple[Entry, Iterable[bytes]]
+_PIECE = 1 << 20
+_SPARSE_BLOCK = 512
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+}
+SOCKET_NOTE = "socket, not carried: the program that listens on it makes it anew"
+
+
+@dataclass
+class _Level:
+    """A directory that is being read: its descriptor, path, and the names still to come."""
+
+    fd: int
+    path: bytes
+    names: Iterator[bytes]
+
+
+class TreeReader:
+    """The tree below a directory, the root itself first, names in byte order, depth first.
+
+    report: told, with the path, what could not be read as it was; the tree goes on without it.
+    note: told of what needs no carrying, such as sockets.
+    """
+
+    def __init__(self, root: Path, report: Report, note: Report) -> None:
+        self._root = root
+        self._report = report
+        self._note = note
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._levels: list[_Level] = []  # a stack of our own: a volume may be nested deeper than Python's
+
+    def __iter__(self) -> Iterator[TreeItem]:
+        """Each entry with its stored data, which must be read before the next entry is asked for."""
+        try:
+            try:
+                yield self._descend(os.open(self._root, _DIRECTORY), b"")
+            except OSError as cause:
+                raise storage_error("read", self._root, cause) from cause
+            while self._levels:
+                name = next(self._levels[-1].names, None)
+                if name is None:
+                    os.close(self._levels.pop().fd)
+                else:
+                    yield from self._child(self._levels[-1], name)
+        finally:
+            while self._levels:
+                os.close(self._levels.pop().fd)
+
+    def _descend(self, fd: int, path: bytes) -> TreeItem:
+        """Go on inside a directory that was opened; returns its own entry."""
+        self._levels.append(_Level(fd, path, iter(())))
+        self._levels[-1].names = iter(sorted(os.fsencode(name) for name in os.listdir(fd)))
+        return self._entry(path, os.fstat(fd), fd), ()
+
+    def _child(self, level: _Level, name: bytes) -> Iterator[TreeItem]:
+        path = level.path + b"/" + name if level.path else name
+        try:
+            yield from self._named(level.fd, name, path)
+        except OSError as cause:
+            gone = cause.errno == errno.ENOENT
+            self._report(path, "vanished while it was read" if gone else f"could not be read: {cause.strerror}")
+
+    def _named(self, fd: int, name: bytes, path: bytes) -> Iterator[TreeItem]:
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            yield self._descend(os.open(name, _DIRECTORY, dir_fd=fd), path)
+            return
+        inode = (status.st_dev, status.st_ino)
+        if kind == stat.S_IFSOCK:
+            self._note(path, SOCKET_NOTE)
+        elif inode in self._links:
+            mode, first = stat.S_IMODE(status.st_mode), self._links[inode]
+            yield (
+                Entry(
+                    path,
+                    Kind.HARDLINK,
+                    mode,
+                    status.st_uid,
+                    status.st_gid,
+                    mtime_ns=status.st_mtime_ns,
+                    link=first,
+                ),
+                (),
+            )
+        elif kind == stat.S_IFREG:
+            yield from self._file(fd, name, path)
+        else:
+            link = os.readlink(name, dir_fd=fd) if kind == stat.S_IFLNK else b""
+            yield self._entry(path, status, b"/proc/self/fd/%d/%b" % (fd, name), link=link), ()
+        if status.st_nlink > 1 and kind != stat.S_IFSOCK:
+            self._links.setdefault(inode, path)
+
+    def _file(self, fd: int, name: bytes, path: bytes) -> Iterator[TreeItem]:
+        inner = os.open(name, _READ, dir_fd=fd)
+        try:
+            status = os.fstat(inner)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.ENOENT, "replaced while it was read")
+            entry = self._entry(path, status, inner, segments=_data_runs(inner, status))
+            yield entry, self._content(inner, entry)
+        finally:
+            os.close(inner)
+
+    def _content(self, fd: int, entry: Entry) -> Iterator[bytes]:
+        """Exactly the data that `entry` announces; what cannot be read is made up with zeros, and reported."""
+        runs = (Segment(0, entry.size),) if entry.segments is None else entry.segments
+        for run in runs:
+            at, end = run.offset, run.offset + run.size
+            while at < end:
+                piece = self._piece(fd, entry.path, at, min(end - at, _PIECE))
+                at += len(piece)
+                yield piece
+        if os.fstat(fd).st_size > entry.size:
+            self._report(entry.path, f"grew while it was read: only its first {entry.size} bytes are kept")
+
+    def _piece(self, fd: int, path: bytes, at: int, size: int) -> bytes:
+        try:
+            piece = os.pread(fd, size, at)
+        except OSError as cause:
+            self._report(path, f"{size} bytes from {at} on are zeros: they could not be read: {cause.strerror}")
+            return bytes(size)
+        if not piece:
+            self._report(path, f"{size} bytes from {at} on are zeros: it shrank while it was read")
+        return piece or bytes(size)
+
+    def _entry(
+        self,
+        path: bytes,
+        status: os.stat_result,
+        where: int | bytes | str,
+        link: bytes = b"",
+        segments: tuple[Segment, ...] | None = None,
+    ) -> Entry:
+        kind = _KINDS[stat.S_IFMT(status.st_mode)]
+        device = (0, 0)
+        if kind in (Kind.CHARACTER, Kind.BLOCK):
+            device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+        return Entry(
+            path,
+            kind,
+            stat.S_IMODE(status.st_mode),
+            status.st_uid,
+            status.st_gid,
+            status.st_size if kind is Kind.FILE else 0,
+            status.st_mtime_ns,
+            link,
+            device,
+            self._xattrs(path, where),
+            segments,
+        )
+
+    def _xattrs(self, path: bytes, where: int | bytes | str) -> dict[str, bytes]:
+        try:
+            names = os.listxattr(where) if isinstance(where, int) else os.listxattr(where, follow_symlinks=False)
+        except OSError as cause:
+            if cause.errno != errno.EOPNOTSUPP:
+                self._report(path, f"its extended attributes could not be read: {cause.strerror}")
+            return {}
+        values = {}
+        for name in names:
+            try:
+                follow = isinstance(where, int)
+                values[name] = os.getxattr(where, name) if follow else os.getxattr(where, name, follow_symlinks=False)
+            except OSError as cause:
+                self._report(path, f"its attribute {name} could not be read: {cause.strerror}")
+        return values
+
+
+def _data_runs(fd: int, status: os.stat_result) -> tuple[Segment, ...] | None:
+    """The data runs of a file with holes, each but the last a multiple of 512 bytes; None if it has no holes."""
+    size = status.st_size
+    if status.st_blocks * 512 >= size:
+        return None
+    runs: list[Segment] = []
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as cause:
+            if cause.errno == errno.ENXIO:
+                break
+            if cause.errno == errno.EINVAL:
+                return None
+            raise
+        at = os.lseek(fd, start, os.SEEK_HOLE)
+        start -= start % _SPARSE_BLOCK
+        end = min(at + -at % _SPARSE_BLOCK, size)
+        runs.append(Segment(start, end - start))
+    if runs == [Segment(0, size)]:
+        return None
+    if not runs or runs[-1].offset + runs[-1].size < size:
+        runs.append(Segment(size, 0))
+    return tuple(runs)
+
+
+@dataclass
+class _Open:
+    """A directory that is being filled; its attributes are set when it is left."""
+
+    path: bytes
+    fd: int
+    entry: Entry | None
+    mtime_ns: int
+
+
+class TreeWriter:
+    """Makes entries below a directory, in the order they come. Use as a context; leaving it sets what is still open.
+
+    report: told of attributes that this file system refused. Raises DamagedArchive for a path that would leave the
+    root or is there twice, NoSpace and StorageError for what the operating system refuses.
+    """
+
+    def __init__(self, root: Path, report: Report) -> None:
+        self._root = root
+        self._report = report
+        self._stack: list[_Open] = []
+
+    def __enter__(self) -> TreeWriter:
+        try:
+            fd = os.open(self._root, _DIRECTORY)
+        except OSError as cause:
+            raise storage_error("write", self._root, cause) from cause
+        self._stack = [_Open(b"", fd, None, os.fstat(fd).st_mtime_ns)]
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        while self._stack:
+            self._leave()
+
+    def write(self, entry: Entry, content: Iterable[bytes]) -> None:
+        """Make one entry. content: its stored data."""
+        try:
+            self._write(entry, content)
+        except FileExistsError as cause:
+            raise DamagedArchive(
+                f"the archive holds {_shown(entry.path)} twice", "do not trust this archive"
+            ) from cause
+        except OSError as cause:
+            if cause.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise _escape(entry.path) from cause
+            if cause.errno == errno.ENOENT:
+                raise DamagedArchive(
+                    f"the archive holds {_shown(entry.path)} before what it belongs to", "do not trust this archive"
+                ) from cause
+            raise storage_error("write", self._root / os.fsdecode(entry.path), cause) from cause
+
+    def _write(self, entry: Entry, content: Iterable[bytes]) -> None:
+        if not entry.path:
+            self._stack[0].entry = entry
+            return
+        parent, _, name = entry.path.rpartition(b"/")
+        _check_parts(entry.path)
+        fd = self._enter(parent)
+        if entry.kind is Kind.DIRECTORY:
+            os.mkdir(name, 0o700, dir_fd=fd)
+            self._stack.append(_Open(entry.path, os.open(name, _DIRECTORY, dir_fd=fd), entry, entry.mtime_ns))
+        elif entry.kind is Kind.FILE:
+            self._file(fd, name, entry, content)
+        elif entry.kind is Kind.HARDLINK:
+            self._hard_link(fd, name, entry)
+        else:
+            self._special(fd, name, entry)
+
+    def _file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
+        inner = os.open(name, _CREATE, 0o600, dir_fd=fd)
+        try:
+            if entry.segments is None:
+                for piece in content:
+                    _write_all(inner, piece)
+            else:
+                _write_runs(inner, entry.segments, content)
+                os.ftruncate(inner, entry.size)
+            self._attributes(inner, entry)
+        finally:
+            os.close(inner)
+
+    def _attributes(self, fd: int, entry: Entry) -> None:
+        """Owner first, since changing it clears setuid bits and capabilities; time last."""
+        os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode)
+        for attribute, value in entry.xattrs.items():
+            self._xattr(entry, fd, attribute, value)
+        os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def _xattr(self, entry: Entry, where: int | bytes, attribute: str, value: bytes) -> None:
+        try:
+            if isinstance(where, int):
+                os.setxattr(where, attribute, value)
+            else:
+                os.setxattr(where, attribute, value, follow_symlinks=False)
+        except OSError as cause:
+            if cause.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.ERANGE):
+                raise
+            self._report(entry.path, f"its attribute {attribute} is refused by this file system: {cause.strerror}")
+
+    def _hard_link(self, fd: int, name: bytes, entry: Entry) -> None:
+        _check_parts(entry.link)
+        parent, _, target = entry.link.rpartition(b"/")
+        source = self._open_directory(parent)
+        try:
+            if not stat.S_ISDIR(os.stat(target, dir_fd=source, follow_symlinks=False).st_mode):
+                os.link(target, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
+                return
+        finally:
+            os.close(source)
+        raise _escape(entry.path)
+
+    def _special(self, fd: int, name: bytes, entry: Entry) -> None:
+        if entry.kind is Kind.SYMLINK:
+            os.symlink(entry.link, name, dir_fd=fd)
+        elif entry.kind is Kind.FIFO:
+            os.mkfifo(name, 0o600, dir_fd=fd)
+        else:
+            kind = stat.S_IFCHR if entry.kind is Kind.CHARACTER else stat.S_IFBLK
+            os.mknod(name, kind | 0o600, os.makedev(*entry.device), dir_fd=fd)
+        os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False)
+        where = b"/proc/self/fd/%d/%b" % (fd, name)
+        if entry.kind is not Kind.SYMLINK:
+            os.chmod(where, entry.mode)
+        for attribute, value in entry.xattrs.items():
+            self._xattr(entry, where, attribute, value)
+        os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
+
+    def _enter(self, parent: bytes) -> int:
+        """The descriptor of the directory `parent`, leaving those that are done and opening those on the way."""
+        while self._stack[-1].path and not (parent + b"/").startswith(self._stack[-1].path + b"/"):
+            self._leave()
+        top = self._stack[-1]
+        rest = parent[len(top.path) :].lstrip(b"/")
+        for part in rest.split(b"/") if rest else ():
+            fd = os.open(part, _DIRECTORY, dir_fd=self._stack[-1].fd)
+            path = self._stack[-1].path + b"/" + part if self._stack[-1].path else part
+            self._stack.append(_Open(path, fd, None, os.fstat(fd).st_mtime_ns))
+        return self._stack[-1].fd
+
+    def _leave(self) -> None:
+        done = self._stack.pop()
+        try:
+            if done.entry is not None:
+                self._attributes(done.fd, done.entry)
+            else:
+                os.utime(done.fd, ns=(done.mtime_ns, done.mtime_ns))
+        except OSError as cause:
+            raise storage_error("write", self._root / os.fsdecode(done.path), cause) from cause
+        finally:
+            os.close(done.fd)
+
+    def _open_directory(self, path: bytes) -> int:
+        """A new descriptor of a directory below the root, no link followed on the way."""
+        fd = os.dup(self._stack[0].fd)
+        for part in path.split(b"/") if path else ():
+            try:
+                inner = os.open(part, _DIRECTORY, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+
+def _check_parts(path: bytes) -> None:
+    if b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
+        raise _escape(path)
+
+
+def _escape(path: bytes) -> DamagedArchive:
+    return DamagedArchive(
+        f"the archive holds {_shown(path)}, which would leave its volume; nothing was written there",
+        "do not trust this archive",
+    )
+
+
+def _shown(path: bytes) -> str:
+    return repr(os.fsdecode(path[:200]))
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _write_runs(fd: int, segments: tuple[Segment, ...], content: Iterable[bytes]) -> None:
+    """Spread the stored data over the runs it belongs to, leaving holes between them."""
+    runs = iter(segments)
+    run = next(runs, Segment(0, 0))
+    done = 0
+    for piece in content:
+        view = memoryview(piece)
+        while view:
+            while done == run.size:
+                run, done = next(runs), 0
+            part = view[: run.size - done]
+            view = view[len(part) :]
+            at = run.offset + done
+            done += len(part)
+            while part:
+                written = os.pwrite(fd, part, at)
+                part, at = part[written:], at + written

@@ -1,0 +1,310 @@
+"""Volumes: making, removing and filling them, and the choice of how their files are reached."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import docker
+from docker import errors as docker_errors
+
+from drunner_vault.durable import storage_error
+from drunner_vault.engine.archivecalls import LOST_READING, LOST_WRITING, MOUNT, ArchiveCallWriter, read_tree
+from drunner_vault.engine.connection import engine_errors
+from drunner_vault.engine.containers import Containers
+from drunner_vault.engine.hosttree import Report, TreeItem, TreeReader, TreeWriter
+from drunner_vault.errors import BadUsage, VolumeProblem
+from drunner_vault.tar import Entry, Kind
+
+
+class Access(StrEnum):
+    """How a volume's files are reached: AUTO takes HOST where it is possible."""
+
+    AUTO = "auto"
+    HOST = "host"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume of the engine. mountpoint: its directory, on the engine's host."""
+
+    name: str
+    driver: str
+    options: Mapping[str, str]
+    labels: Mapping[str, str]
+    mountpoint: Path
+
+
+class EntryWriter(Protocol):
+    """Makes entries of a tree."""
+
+    def write(self, entry: Entry, content: Iterable[bytes]) -> None:
+        """Make one entry. content: its stored data."""
+
+
+class VolumeTree(Protocol):
+    """A volume's files. access: how they are reached; lost_*: what that way cannot carry, in words."""
+
+    access: Access
+    lost_reading: tuple[str, ...]
+    lost_writing: tuple[str, ...]
+
+    def read(self, report: Report, note: Report) -> Iterable[TreeItem]:
+        """The volume's entries with their data, root first."""
+
+    def estimate(self) -> int | None:
+        """About how many bytes of content there are, for showing progress; None if it cannot be told cheaply."""
+
+    def empty(self) -> None:
+        """Remove everything in the volume, and keep the volume."""
+
+    def writer(self, report: Report) -> AbstractContextManager[EntryWriter]:
+        """A context that makes entries in the volume."""
+
+    def copy_aside(self, token: str) -> None:
+        """Make what `set_aside` needs. The volume stays as it is; a failure is undone by `discard`."""
+
+    def set_aside(self, token: str) -> None:
+        """Empty the volume; its files are kept under `token` for `put_back`."""
+
+    def put_back(self, token: str) -> None:
+        """Give the volume the files again that `set_aside` kept. None kept: nothing to do."""
+
+    def discard(self, token: str) -> None:
+        """Delete what was kept under `token`, if anything."""
+
+
+class Volumes:
+    """The engine's volumes."""
+
+    def __init__(self, client: docker.DockerClient, containers: Containers) -> None:
+        self._client = client
+        self._containers = containers
+
+    def find(self, name: str) -> Volume | None:
+        """The volume of this name, if there is one."""
+        with engine_errors(f"look up volume {name}"):
+            try:
+                found = self._client.api.inspect_volume(name)
+            except docker_errors.NotFound:
+                return None
+        return Volume(
+            name=found["Name"],
+            driver=found["Driver"],
+            options=dict(found.get("Options") or {}),
+            labels=dict(found.get("Labels") or {}),
+            mountpoint=Path(found["Mountpoint"] or "/nonexistent"),
+        )
+
+    def get(self, name: str) -> Volume:
+        """The volume of this name. Raises VolumeProblem if there is none."""
+        volume = self.find(name)
+        if volume is None:
+            raise VolumeProblem(f"volume {name} is missing", "drunner-vault recover SERVICE makes missing volumes anew")
+        return volume
+
+    def create(
+        self, name: str, labels: Mapping[str, str], driver: str = "local", options: Mapping[str, str] | None = None
+    ) -> Volume:
+        """Make a volume."""
+        with engine_errors(f"create volume {name}"):
+            self._client.api.create_volume(name, driver, dict(options or {}), dict(labels))
+        return self.get(name)
+
+    def labelled(self, label: str) -> list[str]:
+        """Names of the volumes that carry `label`, given as `key=value`."""
+        with engine_errors("list volumes"):
+            found = self._client.api.volumes(filters={"label": label})
+        return [volume["Name"] for volume in found.get("Volumes") or ()]
+
+    def remove(self, name: str) -> None:
+        """Remove a volume; none is fine. Raises VolumeProblem if containers use it."""
+        users = ", ".join(container.name for container in self._containers.using([name]))
+        if users:
+            raise VolumeProblem(f"volume {name} is still used by {users}", f"docker rm -f {users.replace(',', '')}")
+        with engine_errors(f"remove volume {name}"), contextlib.suppress(docker_errors.NotFound):
+            self._client.api.remove_volume(name)
+
+    def tree(self, volume: Volume, image: str, access: Access = Access.AUTO) -> VolumeTree:
+        """The volume's files. image: one that is here, for helper containers. Raises BadUsage if HOST is impossible."""
+        obstacle = self._obstacle(volume) if access is not Access.ENGINE else ""
+        if access is Access.HOST and obstacle:
+            raise BadUsage(
+                f"volume {volume.name} cannot be read from the host: {obstacle}", "use --volume-access engine"
+            )
+        if access is Access.ENGINE or obstacle:
+            return EngineTree(self._client, self._containers, self, image, volume)
+        return HostTree(volume)
+
+    def _obstacle(self, volume: Volume) -> str:
+        """Why the volume's directory must not be used directly; empty if it may."""
+        if volume.driver != "local":
+            return f"its driver is {volume.driver}"
+        if volume.options:
+            return "it has mount options, so it is only mounted while a container uses it"
+        if not self._client.api.base_url.startswith("http+docker:"):
+            return "the engine is on another machine"
+        if os.geteuid() != 0:
+            return "we are not root"
+        if not volume.mountpoint.is_dir():
+            return f"{volume.mountpoint} is not to be seen from here"
+        with engine_errors("ask the engine about itself"):
+            security = self._client.api.info().get("SecurityOptions") or []
+        remapped = any("userns" in option or "rootless" in option for option in security)
+        return "the engine maps users to others" if remapped else ""
+
+
+class HostTree:
+    """A volume's directory, used directly."""
+
+    access = Access.HOST
+    lost_reading: tuple[str, ...] = ()
+    lost_writing: tuple[str, ...] = ()
+
+    def __init__(self, volume: Volume) -> None:
+        self._root = volume.mountpoint
+
+    def read(self, report: Report, note: Report) -> Iterable[TreeItem]:
+        """See VolumeTree."""
+        return TreeReader(self._root, report, note)
+
+    def estimate(self) -> int | None:
+        """See VolumeTree."""
+        total = 0
+        for directory, _, names in os.walk(os.fsencode(self._root)):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    status = os.lstat(os.path.join(directory, name))
+                    total += min(status.st_size, status.st_blocks * 512)
+        return total
+
+    def empty(self) -> None:
+        """See VolumeTree."""
+        _remove_below(self._root)
+
+    def writer(self, report: Report) -> AbstractContextManager[EntryWriter]:
+        """See VolumeTree."""
+        return TreeWriter(self._root, report)
+
+    def copy_aside(self, token: str) -> None:
+        """See VolumeTree. Nothing to do: a rename is enough, whatever the size."""
+
+    def set_aside(self, token: str) -> None:
+        """See VolumeTree."""
+        try:
+            self._root.rename(self._root.with_name(token))
+            self._root.mkdir(0o755)
+        except OSError as cause:
+            raise storage_error("set aside", self._root, cause) from cause
+
+    def put_back(self, token: str) -> None:
+        """See VolumeTree."""
+        aside = self._root.with_name(token)
+        if not aside.exists():
+            return
+        try:
+            if self._root.exists():
+                shutil.rmtree(self._root)
+            aside.rename(self._root)
+        except OSError as cause:
+            raise storage_error("put back", self._root, cause) from cause
+
+    def discard(self, token: str) -> None:
+        """See VolumeTree."""
+        aside = self._root.with_name(token)
+        if aside.exists():
+            shutil.rmtree(aside)
+
+
+class EngineTree:
+    """A volume's files through Docker's archive calls."""
+
+    access = Access.ENGINE
+    lost_reading: tuple[str, ...] = LOST_READING
+    lost_writing: tuple[str, ...] = LOST_WRITING
+
+    def __init__(
+        self, client: docker.DockerClient, containers: Containers, volumes: Volumes, image: str, volume: Volume
+    ) -> None:
+        self._client = client
+        self._containers = containers
+        self._volumes = volumes
+        self._image = image
+        self._volume = volume
+
+    def read(self, report: Report, note: Report) -> Iterator[TreeItem]:
+        """See VolumeTree. The engine logs what it cannot read and leaves it out; nothing here can tell."""
+        return read_tree(self._client, self._containers, self._image, self._volume.name)
+
+    def estimate(self) -> int | None:
+        """See VolumeTree."""
+        return None
+
+    def empty(self) -> None:
+        """See VolumeTree. A volume that nobody uses is made anew; else the image's own shell deletes its files."""
+        volume = self._volume
+        if not self._containers.using([volume.name]):
+            self._volumes.remove(volume.name)
+            self._volumes.create(volume.name, volume.labels, volume.driver, volume.options)
+            return
+        script = f'shopt -s dotglob nullglob; set -- {MOUNT}/*; [ $# -eq 0 ] || rm -rf -- "$@"'
+        self._containers.run_as_root(self._image, volume.name, MOUNT, script)
+
+    def writer(self, report: Report) -> AbstractContextManager[EntryWriter]:
+        """See VolumeTree."""
+        return ArchiveCallWriter(self._client, self._containers, self._image, self._volume.name)
+
+    def copy_aside(self, token: str) -> None:
+        """See VolumeTree. A copy into another volume, as volumes cannot be renamed."""
+        self._copy(self._volume, self._volumes.create(token, {}))
+
+    def set_aside(self, token: str) -> None:
+        """See VolumeTree."""
+        self.empty()
+
+    def put_back(self, token: str) -> None:
+        """See VolumeTree."""
+        aside = self._volumes.find(token)
+        if aside is not None:
+            self.empty()
+            self._copy(aside, self._volume)
+            self.discard(token)
+
+    def discard(self, token: str) -> None:
+        """See VolumeTree."""
+        self._volumes.remove(token)
+
+    def _copy(self, source: Volume, target: Volume) -> None:
+        with ArchiveCallWriter(self._client, self._containers, self._image, target.name) as writer:
+            for entry, content in read_tree(self._client, self._containers, self._image, source.name):
+                writer.write(entry, content)
+
+
+def mark_new(tree: VolumeTree, uid: int, installed: str) -> None:
+    """What a new volume gets: the image's user as its owner, and the file install_date.
+
+    A volume that is not empty keeps its owner: the engine fills an empty one from the image when it is first mounted.
+    """
+    line = installed.encode() + b"\n"
+    with tree.writer(lambda path, problem: None) as writer:
+        writer.write(Entry(b"", Kind.DIRECTORY, 0o755, uid=uid), ())
+        writer.write(Entry(b"install_date", Kind.FILE, 0o644, size=len(line)), (line,))
+
+
+def _remove_below(root: Path) -> None:
+    try:
+        for child in os.scandir(root):
+            if child.is_dir(follow_symlinks=False):
+                shutil.rmtree(child.path)
+            else:
+                os.unlink(child.path)
+    except OSError as cause:
+        raise storage_error("empty", root, cause) from cause

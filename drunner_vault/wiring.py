@@ -1,0 +1,74 @@
+"""The one place that chooses concrete classes, from the environment and the settings."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from drunner_vault.config import Settings, read_settings
+from drunner_vault.engine import Engine
+from drunner_vault.errors import BadUsage
+from drunner_vault.services.config_sh import read_config_sh
+from drunner_vault.workflows.host import ServiceHost
+
+PROGRAM = "drunner"
+_ROOT, _BIN, _CONFIG = Path("/opt/drunner"), Path("/usr/local/bin"), Path("/etc/drunner")
+
+
+def config_directory(environment: Mapping[str, str]) -> Path:
+    """Where this host's settings are."""
+    return Path(environment.get("DRUNNER_CONFIG_DIR") or _CONFIG)
+
+
+def settings(environment: Mapping[str, str]) -> Settings:
+    """vault.toml of this host. Raises BadUsage."""
+    return read_settings(config_directory(environment) / "vault.toml")
+
+
+def service_host(
+    environment: Mapping[str, str], notice: Callable[[str], None], hook_output: BinaryIO | None = None
+) -> ServiceHost:
+    """The host that the environment names. Raises BadUsage for settings that cannot be read, or without root's rights."""
+    if os.geteuid() != 0:
+        raise BadUsage("services belong to root, and we are not", "run it with sudo")
+    _allow_many_files()
+    config = read_config_sh(config_directory(environment) / "config.sh")
+    root = Path(environment.get("DRUNNER_ROOT") or config.root or _ROOT).absolute()
+    bin_dir = Path(environment.get("DRUNNER_BIN") or _BIN).absolute()
+    return ServiceHost(
+        root=root,
+        bin_dir=bin_dir,
+        environment=environment,
+        connect=partial(Engine, environment),
+        notice=notice,
+        config=config,
+        hook_output=hook_output,
+        path_dirs=(bin_dir, program_directory()),
+    )
+
+
+def program_directory() -> Path:
+    """Where the commands `drunner` and `drunner-vault` are that this program was installed with."""
+    return Path(sys.executable).parent
+
+
+def link_program(host: ServiceHost) -> None:
+    """See to it that launchers find `drunner`: a link beside them, if nothing of that name is on PATH."""
+    ours = program_directory() / PROGRAM
+    link = host.bin_dir / PROGRAM
+    if shutil.which(PROGRAM, path=host.environment.get("PATH")) or link.is_symlink() or not ours.exists():
+        return
+    link.symlink_to(ours)
+    host.notice(f"linked {link} to {ours}, since launchers call it")
+
+
+def _allow_many_files() -> None:
+    """Deeply nested volumes need a descriptor a level."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

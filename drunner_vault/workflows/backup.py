@@ -1,0 +1,186 @@
+"""Backing up: a workload's definition, images and volumes into one archive, in one pass.
+
+    volume → entries → tar → frames → age → destination
+
+Nothing is copied aside. The workload is paused only while its volumes are read; images go before, the index after.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drunner_vault import __version__
+from drunner_vault.age import EncryptWriter, Recipient
+from drunner_vault.archive import (
+    HOOK,
+    IMAGES,
+    SCRIPTS,
+    VOLUMES,
+    ArchiveWriter,
+    Manifest,
+    Root,
+    Sink,
+    VolumeRecord,
+    WriterOptions,
+)
+from drunner_vault.clock import Clock, isoformat
+from drunner_vault.engine import TreeReader, VolumeTree
+from drunner_vault.tar import Entry, Kind
+from drunner_vault.workflows.progress import Progress, Silent, counted
+from drunner_vault.workflows.workload import Embed, TreeItem, Workload
+
+
+@dataclass(frozen=True)
+class BackupChoices:
+    """What a person decides about a backup. recipients: whom the archive is encrypted to; none leaves it in the clear."""
+
+    recipients: Sequence[Recipient] = ()
+    embed: Embed = Embed.AUTO
+    level: int = 3
+    threads: int = 0
+    host: str = "localhost"
+
+
+@dataclass
+class BackupReport:
+    """What was backed up. bytes: of the archive. paused: seconds for which the workload was not itself.
+
+    problems: what could not be carried as it was. notes: what was left out rightly. lost: by volume, what the way of reading
+    it cannot carry.
+    """
+
+    service: str
+    archive: str = ""
+    bytes: int = 0
+    content: int = 0
+    members: int = 0
+    seconds: float = 0.0
+    paused: float = 0.0
+    encrypted: bool = True
+    images: list[str] = field(default_factory=list)
+    lost: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problem_count: int = 0
+    problems: list[dict[str, str]] = field(default_factory=list)
+
+
+class _CountingSink:
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self._sink.write(data)
+        self.bytes += len(data)
+
+
+def backup(
+    workload: Workload, sink: Sink, choices: BackupChoices, clock: Clock, progress: Progress | None = None
+) -> BackupReport:
+    """Write a whole archive of the workload into `sink`, which is not closed.
+
+    Raises whatever stops it; what the sink got so far is then no archive, and whoever owns the sink drops it.
+    """
+    started = clock.monotonic()
+    run = _Backup(workload, choices, clock, progress or Silent())
+    counting = _CountingSink(sink)
+    encrypted = EncryptWriter(counting, choices.recipients) if choices.recipients else None
+    run.write(encrypted or counting)
+    if encrypted:
+        encrypted.close()
+    report = run.report
+    report.bytes = counting.bytes
+    report.encrypted = encrypted is not None
+    report.seconds = round(clock.monotonic() - started, 3)
+    return report
+
+
+class _Backup:
+    """One backup under way."""
+
+    def __init__(self, workload: Workload, choices: BackupChoices, clock: Clock, progress: Progress) -> None:
+        self._workload = workload
+        self._choices = choices
+        self._clock = clock
+        self._progress = progress
+        self._service = workload.describe()
+        self._images = workload.images(choices.embed)
+        self._volumes = workload.volumes()
+        self.report = BackupReport(self._service.name)
+
+    def write(self, sink: Sink) -> None:
+        now = self._clock.now()
+        options = WriterOptions(self._choices.level, self._choices.threads, pad=bool(self._choices.recipients))
+        with ArchiveWriter(sink, self._manifest(isoformat(now)), int(now.timestamp()), options) as writer:
+            self._add_scripts(writer)
+            self._add_images(writer)
+            self._add_quiesced(writer)
+            root = writer.finish(isoformat(self._clock.now()))
+        self._summarize(root)
+
+    def _manifest(self, created: str) -> Manifest:
+        return Manifest(
+            id=secrets.token_hex(16),
+            created=created,
+            tool=f"drunner-vault {__version__}",
+            host=self._choices.host,
+            service=self._service,
+            images=tuple(self._images),
+            volumes=tuple(record for record, _ in self._volumes),
+            level=self._choices.level,
+        )
+
+    def _add_scripts(self, writer: ArchiveWriter) -> None:
+        for name, data in sorted(self._workload.scripts().items()):
+            writer.add(
+                SCRIPTS, Entry(name.encode("utf-8", "surrogateescape"), Kind.FILE, 0o755, size=len(data)), (data,)
+            )
+
+    def _add_images(self, writer: ArchiveWriter) -> None:
+        embedded = [image for image in self._images if image.embedded]
+        if embedded:
+            self._progress.begin("saving images", sum(image.size for image in embedded))
+            self._add_tree(writer, IMAGES, self._workload.image_layout(embedded))
+            self.report.images = [image.reference for image in embedded]
+
+    def _add_quiesced(self, writer: ArchiveWriter) -> None:
+        """What has to stand still while it is read, and nothing else."""
+        started = self._clock.monotonic()
+        with self._workload.quiesced() as hook_directory:
+            self._add_hook(writer, hook_directory)
+            for record, tree in self._volumes:
+                self._add_volume(writer, record, tree)
+        self.report.paused = round(self._clock.monotonic() - started, 3)
+
+    def _add_hook(self, writer: ArchiveWriter, directory: Path) -> None:
+        def report(path: bytes, problem: str) -> None:
+            writer.report(HOOK + b"/" + path, problem)
+
+        self._add_tree(writer, HOOK, TreeReader(directory, report, self._note))
+
+    def _add_volume(self, writer: ArchiveWriter, record: VolumeRecord, tree: VolumeTree) -> None:
+        prefix = VOLUMES + b"/" + record.name.encode()
+
+        def report(path: bytes, problem: str) -> None:
+            writer.report(prefix + b"/" + path, problem)
+
+        self._progress.begin(f"reading {record.name}", tree.estimate() if self._progress.visible else None)
+        self._add_tree(writer, prefix, tree.read(report, self._note))
+        if tree.lost_reading:
+            self.report.lost[record.name] = list(tree.lost_reading)
+
+    def _add_tree(self, writer: ArchiveWriter, prefix: bytes, items: Iterable[TreeItem]) -> None:
+        for entry, content in items:
+            writer.add(prefix, entry, counted(content, self._progress))
+
+    def _note(self, path: bytes, text: str) -> None:
+        self.report.notes.append(f"{path.decode('utf-8', 'backslashreplace')}: {text}")
+
+    def _summarize(self, root: Root) -> None:
+        self.report.content = root.content
+        self.report.members = root.members
+        self.report.problem_count = root.problem_count
+        self.report.problems = root.problems

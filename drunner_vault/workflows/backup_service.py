@@ -1,0 +1,38 @@
+"""Backing up a dRunner service to where a person said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drunner_vault.archive import archive_name
+from drunner_vault.engine import Access
+from drunner_vault.errors import AlreadyExists
+from drunner_vault.stores.plain import PIPE, destination_path, open_destination
+from drunner_vault.workflows.backup import BackupChoices, BackupReport, backup
+from drunner_vault.workflows.drunner_service import DrunnerService
+from drunner_vault.workflows.host import ServiceHost
+from drunner_vault.workflows.progress import Progress
+from drunner_vault.workflows.working import working_on
+
+
+def backup_to_file(
+    host: ServiceHost, name: str, destination: str, choices: BackupChoices, access: str, progress: Progress
+) -> BackupReport:
+    """Back up the service `name` to a file, into a directory, or down a pipe (`-`).
+
+    Whatever can be refused is refused before the service is paused.
+    """
+    path: Path | None = None
+    home = host.home(name)
+    home.require()
+    if destination != PIPE:
+        encrypted = bool(choices.recipients)
+        path = destination_path(destination, archive_name(name, host.clock.now(), encrypted=encrypted))
+        if path.exists() or path.is_symlink():
+            raise AlreadyExists(f"{path} exists already", "choose another name, or name a directory")
+    with working_on(host, name, f"backup {name}") as home:
+        service = DrunnerService(host, home, Access(access))
+        with open_destination(path) as sink:
+            report = backup(service, sink, choices, host.clock, progress)
+    report.archive = str(path) if path else "standard output"
+    return report

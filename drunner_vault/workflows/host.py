@@ -1,0 +1,97 @@
+"""The host that services live on, as the workflows see it; and the right to change one service on it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from drunner_vault.clock import SYSTEM_CLOCK, Clock
+from drunner_vault.durable import storage_error
+from drunner_vault.engine import Engine
+from drunner_vault.errors import HookFailed
+from drunner_vault.services.config_sh import HostConfig
+from drunner_vault.services.dialect import Event
+from drunner_vault.services.home import ServiceHome
+from drunner_vault.services.hooks import hook_environment, run_hook
+
+SERVICE_LABEL = "drunner-vault.service"
+PATH_LABEL = "drunner-vault.path"
+
+
+@dataclass
+class ServiceHost:
+    """Where services are, and what runs them.
+
+    connect: gives the engine, called once, when it is first needed. notice: told, a line each, what a person should know
+    while work goes on. hook_output: gets what hooks print when they have no real terminal; None keeps it for error messages.
+    path_dirs: put first in the PATH of hooks, so that they find `drunner` and the launchers.
+    """
+
+    root: Path
+    bin_dir: Path
+    environment: Mapping[str, str]
+    connect: Callable[[], Engine]
+    notice: Callable[[str], None]
+    config: HostConfig = field(default_factory=HostConfig)
+    clock: Clock = SYSTEM_CLOCK
+    hook_output: BinaryIO | None = None
+    path_dirs: tuple[Path, ...] = ()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, connected. Raises EngineDown."""
+        return self.connect()
+
+    def home(self, name: str) -> ServiceHome:
+        """The directory of a service, installed or not. Raises BadServiceName."""
+        return ServiceHome(self.root, name)
+
+    def hook_environment(self) -> dict[str, str]:
+        """What hooks find in their environment: the caller's, without keys."""
+        return hook_environment(self.environment, self.path_dirs)
+
+    def call_hook(self, home: ServiceHome, event: Event, *arguments: str) -> None:
+        """Call the service's hook for an event, if its dialect has one. Raises HookFailed."""
+        dialect = home.dialect()
+        hook = dialect.hook(event)
+        if hook is None:
+            return
+        result = run_hook(
+            [str(home.servicerunner), hook, *arguments], env=self.hook_environment(), relay=self.hook_output
+        )
+        if dialect.succeeded(event, result.code):
+            return
+        last = result.output.strip().splitlines()[-1:] or [""]
+        said = f': it says "{last[0].strip()[:200]}"' if last[0] else ""
+        raise HookFailed(
+            f"the {hook} hook of {home.name} failed with exit code {result.code}{said}",
+            f"look at {home.servicerunner}, mend what it complains of, and try again",
+            hook=hook,
+            code=result.code,
+            output=result.output,
+        )
+
+    @contextlib.contextmanager
+    def staging(self, name: str) -> Iterator[Path]:
+        """A directory that a hook and its containers may write to, hidden from others inside a closed one."""
+        try:
+            parent = self.root / "tmp"
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            closed = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=parent))
+            inner = closed / "hook"
+            inner.mkdir()
+            inner.chmod(0o777)
+        except OSError as cause:
+            raise storage_error("make a working directory in", self.root, cause) from cause
+        try:
+            yield inner
+        finally:
+            shutil.rmtree(closed, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                parent.rmdir()

@@ -1,0 +1,1 @@
+"""What the tests stand on: real engines, a real registry, images and services made on the spot."""
