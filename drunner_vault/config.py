@@ -21,7 +21,7 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings of this host; the defaults if there is no such file. Raises BadUsage for what cannot be understood."""
+    """This host's settings; the defaults if there is no such file. Raises BadUsage for what makes no sense."""
     try:
         text = path.read_text(encoding="utf-8")
         document = tomllib.loads(text)

@@ -1,8 +1,8 @@
 """Files that are either whole and on the disk, or not there at all.
 
-Order of a write: an unnamed (or hidden) file in the target's own directory, data, fsync, a name, fsync of the directory.
-A crash at any moment leaves no half file under the final name; where the file system supports unnamed files, it
-leaves nothing at all.
+Order of a write: an unnamed (or hidden) file in the target's own directory, data, fsync, a name, fsync of the
+directory. A crash at any moment leaves no half file under the final name; where the file system supports unnamed
+files, it leaves nothing at all.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def settings(environment: Mapping[str, str]) -> Settings:
 def service_host(
     environment: Mapping[str, str], notice: Callable[[str], None], hook_output: BinaryIO | None = None
 ) -> ServiceHost:
-    """The host that the environment names. Raises BadUsage for settings that cannot be read, or without root's rights."""
+    """The host that the environment names. Raises BadUsage for bad settings, or without root's rights."""
     if os.geteuid() != 0:
         raise BadUsage("services belong to root, and we are not", "run it with sudo")
     _allow_many_files()

@@ -1,4 +1,4 @@
-"""The archive format: tar profile, frames, manifest, index, trailer; a writer and a reader. See docs/archive-spec.md."""
+"""The archive format: frames, manifest, index, trailer; a writer and a reader. See docs/archive-spec.md."""
 
 from drunner_vault.archive.frames import Sink
 from drunner_vault.archive.layout import HOOK, IMAGES, SCRIPTS, VOLUMES, archive_name, archive_stamp

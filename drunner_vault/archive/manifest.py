@@ -26,8 +26,8 @@ KNOWN_FEATURES: frozenset[str] = frozenset()
 class ImageRecord:
     """One image that the service needs.
 
-    reference: the name the service uses. id: `sha256:…` of its configuration. digests: `repository@sha256:…` under which
-    a registry has it. embedded: whether the image itself is in the archive. size: bytes, unpacked.
+    reference: the name the service uses. id: `sha256:…` of its configuration. digests: `repository@sha256:…` under
+    which a registry has it. embedded: whether the image itself is in the archive. size: bytes, unpacked.
     """
 
     reference: str
@@ -43,8 +43,8 @@ class ImageRecord:
 class VolumeRecord:
     """One volume, found in the archive below `volumes/<name>`.
 
-    path: where the service mounts it. access: `host` or `engine`, how it was read. lost: what that way of reading could not
-    carry, in words; empty for full fidelity.
+    path: where the service mounts it. access: `host` or `engine`, how it was read. lost: what that way of reading
+    could not carry, in words; empty for full fidelity.
     """
 
     name: str
@@ -100,8 +100,8 @@ class Manifest:
 def parse_manifest(data: bytes) -> Manifest:
     """The manifest that `data` holds.
 
-    Raises NotAnArchive if it is no manifest of this format, UnsupportedArchive for a version or mandatory feature this program
-    does not know, DamagedArchive if a part is missing or has the wrong type.
+    Raises NotAnArchive if it is no manifest of this format, UnsupportedArchive for a version or mandatory feature
+    this program does not know, DamagedArchive if a part is missing or has the wrong type.
     """
     try:
         document = json.loads(data)

@@ -70,7 +70,7 @@ class FrameSource:
         return self.at_frame_start and not self._next_frame()
 
     def skippables(self) -> Iterator[tuple[int, int, Iterator[bytes]]]:
-        """After the last data frame: magic, payload size and payload of each skippable frame, up to the stream's end."""
+        """After the last data frame: magic, size and payload of each skippable frame, to the stream's end."""
         while self._skippable is not None:
             header = self._skippable
             yield header.magic, header.size, self._payload(header.size)

@@ -47,9 +47,9 @@ class PlacedShard:
 class Root:
     """index/root.json.
 
-    manifest: BLAKE3 of manifest.json. finished: RFC 3339, UTC. members, content (bytes), frames: of all before the index.
-    problems: what could not be read as it should, at most MAX_PROBLEMS of `problem_count`; an archive with any is
-    partial and says so.
+    manifest: BLAKE3 of manifest.json. finished: RFC 3339, UTC. members, content (bytes), frames: of all before the
+    index. problems: what could not be read as it should, at most MAX_PROBLEMS of `problem_count`; an archive with
+    any is partial and says so.
     """
 
     manifest: str

@@ -1,8 +1,8 @@
 """What follows the tar: padding, the locator and the seek table, all zstd skippable frames.
 
-Padding hides the exact size (Padmé, at most 12 % and seldom above 3 %). The locator, 64 bytes at a fixed distance from the seek
-table, says where the index root is. The seek table is in zstd's published seekable format 0.1.0, so that any
-reader of it can start at any frame.
+Padding hides the exact size (Padmé, at most 12 % and seldom above 3 %). The locator, 64 bytes at a fixed distance
+from the seek table, says where the index root is. The seek table is in zstd's published seekable format 0.1.0, so
+that any reader of it can start at any frame.
 """
 
 from __future__ import annotations

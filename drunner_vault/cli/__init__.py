@@ -62,15 +62,15 @@ class Commands(click.Group):
 def program(ctx: click.Context) -> None:
     """Install, use, back up and restore services that run in Docker.
 
-    An image that carries /drunner/servicerunner and /drunner/servicecfg.sh is a service. A backup is one portable file, which
-    also opens with plain age, zstd and tar.
+    An image that carries /drunner/servicerunner and /drunner/servicecfg.sh is a service. A backup is one portable
+    file, which also opens with plain age, zstd and tar.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
 def main() -> NoReturn:
-    """Run the program with this process's arguments, and exit: 0 done, 1 error, 3 nothing to change, 130 interrupted."""
+    """Run the program with this process's arguments. Exits 0 done, 1 error, 3 nothing to change, 130 interrupted."""
     arguments = sys.argv[1:]
     stop_on_signals()
     try:

@@ -14,7 +14,7 @@ from drunner_vault.cli.output import Output, one_line, size
 
 
 @click.command(
-    epilog="Example: drunner-vault backup notes /backups/ -r age1…    or: PASS=secret drunner-vault backup notes notes.backup"
+    epilog="Example: drunner-vault backup notes /backups/ -r age1…, or: PASS=secret drunner-vault backup notes n.backup"
 )
 @click.argument("service")
 @click.argument("dest", default="./")
@@ -57,8 +57,8 @@ def command(
     """Back up SERVICE into one file.
 
     DEST is a file, a directory (the file in it is named after service and time), or - for standard output; the current
-    directory if it is not given. The archive is encrypted to the recipients, or with a passphrase from PASS, DRUNNER_PASSPHRASE
-    or DRUNNER_PASSPHRASE_FILE.
+    directory if it is not given. The archive is encrypted to the recipients, or with a passphrase from PASS,
+    DRUNNER_PASSPHRASE or DRUNNER_PASSPHRASE_FILE.
     """
     from drunner_vault import wiring
     from drunner_vault.workflows import keys

@@ -30,6 +30,5 @@ def command(image: str, as_json: bool) -> None:
             "dialect": checked.dialect.name,
         }
     )
-    output.text(
-        f"{image} is a service: user {checked.uid}, {len(checked.config.volumes)} volumes, dialect {checked.dialect.name}"
-    )
+    volumes = len(checked.config.volumes)
+    output.text(f"{image} is a service: user {checked.uid}, {volumes} volumes, dialect {checked.dialect.name}")

@@ -47,7 +47,7 @@ def access_option(command: Command) -> Command:
         type=click.Choice(["auto", "host", "engine"]),
         default="auto",
         show_default=True,
-        help="How to reach the files of volumes: in their directories on this host (full fidelity), or by Docker's archive calls.",
+        help="Reach the files of volumes in their directories (full fidelity), or by Docker's archive calls.",
     )
     return option(command)
 

@@ -15,8 +15,8 @@ from drunner_vault.cli.output import Output
 def command(image: str, service: str | None, as_json: bool) -> None:
     """Install a service from IMAGE, under the name SERVICE.
 
-    Without SERVICE, the name is the last part of the image's. Volumes that an earlier uninstall kept are used again. Exits 3 if
-    the service is installed from this image already.
+    Without SERVICE, the name is the last part of the image's. Volumes that an earlier uninstall kept are used again.
+    Exits 3 if the service is installed from this image already.
     """
     from drunner_vault.wiring import link_program
     from drunner_vault.workflows.install import install

@@ -13,9 +13,7 @@ from drunner_vault.cli.common import access_option, asker, common_options, key_f
 from drunner_vault.cli.output import Output, one_line, size
 
 
-@click.command(
-    epilog="Example: drunner-vault restore notes-20260131T030000Z.tar.zst.age -i key.txt    or: … restore FILE notes-clone -i key.txt"
-)
+@click.command(epilog="Example: drunner-vault restore notes-20260131T030000Z.tar.zst.age notes-clone -i key.txt")
 @click.argument("source")
 @click.argument("service", required=False)
 @key_file_option
@@ -34,8 +32,8 @@ def command(
 ) -> None:
     """Restore a service from the archive SOURCE, under its old name or as SERVICE.
 
-    SOURCE is a file, DIRECTORY/latest, or - for standard input. The service is installed anew, its volumes are filled and its
-    restore hook is run; if anything fails, the host is left as it was.
+    SOURCE is a file, DIRECTORY/latest, or - for standard input. The service is installed anew, its volumes are
+    filled and its restore hook is run; if anything fails, the host is left as it was.
     """
     from drunner_vault.age import Identity
     from drunner_vault.engine import Access

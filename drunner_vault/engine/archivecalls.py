@@ -1,7 +1,8 @@
 """A volume's tree through Docker's archive calls, on a container that is created and never started.
 
-Works with any engine, near or far, and any volume driver, and carries less than reading the directory: see LOST_READING.
-The volume is mounted with `nocopy`, so that creating the container cannot fill an empty volume from the image.
+Works with any engine, near or far, and any volume driver, and carries less than reading the directory: see
+LOST_READING. The volume is mounted with `nocopy`, so that creating the container cannot fill an empty volume from
+the image.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ LOST_WRITING = ("holes in files: they are written as zeros",)
 
 def read_tree(client: docker.DockerClient, containers: Containers, image: str, volume: str) -> Iterator[TreeItem]:
     """The volume's tree as get_archive gives it. Raises DamagedArchive if the stream lacks its end marker."""
-    with containers.never_started(image, {volume: MOUNT}) as container:
-        with engine_errors(f"read volume {volume}"):
-            pieces, _ = client.api.get_archive(container, MOUNT)
-            tar = TarReader(PieceSource(pieces))
-            for member in tar:
-                yield _below_mount(member.entry), tar.content()
+    with containers.never_started(image, {volume: MOUNT}) as container, engine_errors(f"read volume {volume}"):
+        pieces, _ = client.api.get_archive(container, MOUNT)
+        tar = TarReader(PieceSource(pieces))
+        for member in tar:
+            yield _below_mount(member.entry), tar.content()
 
 
 def _below_mount(entry: Entry) -> Entry:

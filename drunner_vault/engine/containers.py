@@ -134,8 +134,8 @@ class Containers:
     def suspended(self, volumes: list[str]) -> Iterator[None]:
         """Nobody writes to these volumes inside the block; whoever ran before runs again afterwards.
 
-        Containers are stopped and started. One that the engine would remove on stopping is paused, and restarted without a
-        chance to write what it still holds in memory over the new data.
+        Containers are stopped and started. One that the engine would remove on stopping is paused, and restarted
+        without a chance to write what it still holds in memory over the new data.
         """
         running = [container for container in self.using(volumes) if container.running]
         with engine_errors("stop the containers that use the volumes"):
@@ -214,7 +214,8 @@ def _below_top(path: bytes) -> str:
 
 def _resolved(files: dict[str, bytes], links: dict[str, str]) -> list[CopiedFile | RefusedMember]:
     found: list[CopiedFile | RefusedMember] = [CopiedFile(name, data) for name, data in files.items()]
-    for name, target in links.items():
+    for name, named in links.items():
+        target = named
         for _ in range(_MAX_LINKS):
             target = links.get(target, target)
         if target in files:

@@ -121,8 +121,8 @@ class Images:
     def save(self, identifiers: list[str]) -> Iterator[tuple[Entry, Iterable[bytes]]]:
         """The images as entries that make up an OCI layout, which `docker load` takes too, in one pass.
 
-        Engines before 25 save layers under names of their own. As a layer's digest is known only when it has gone by, such a
-        layout gets its `blobs/` as hard links at the end.
+        Engines before 25 save layers under names of their own. As a layer's digest is known only when it has gone
+        by, such a layout gets its `blobs/` as hard links at the end.
         """
         api = self._client.api
         url = f"{api.base_url}/v{api.api_version}/images/get"

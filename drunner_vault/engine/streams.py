@@ -58,5 +58,5 @@ class Upload:
         try:
             with os.fdopen(reading, "rb", buffering=0) as pipe:
                 consume(iter(lambda: pipe.read(1 << 20) or b"", b""))
-        except BaseException as failure:  # noqa: BLE001 (handed to whoever leaves the context)
+        except BaseException as failure:
             self._failure = failure

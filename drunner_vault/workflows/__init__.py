@@ -1,1 +1,2 @@
-"""What a person can ask for: installing, using, backing up, restoring and removing. Given interfaces, never choosing them."""
+"""What a person can ask for: installing, using, backing up, restoring and removing. Given interfaces, never choosing
+them."""

@@ -35,7 +35,7 @@ from drunner_vault.workflows.workload import Embed, TreeItem, Workload
 
 @dataclass(frozen=True)
 class BackupChoices:
-    """What a person decides about a backup. recipients: whom the archive is encrypted to; none leaves it in the clear."""
+    """What a person decides about a backup. recipients: whom it is encrypted to; none: in the clear."""
 
     recipients: Sequence[Recipient] = ()
     embed: Embed = Embed.AUTO
@@ -48,8 +48,8 @@ class BackupChoices:
 class BackupReport:
     """What was backed up. bytes: of the archive. paused: seconds for which the workload was not itself.
 
-    problems: what could not be carried as it was. notes: what was left out rightly. lost: by volume, what the way of reading
-    it cannot carry.
+    problems: what could not be carried as it was. notes: what was left out rightly. lost: by volume, what the way of
+    reading it cannot carry.
     """
 
     service: str

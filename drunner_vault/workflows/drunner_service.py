@@ -20,8 +20,8 @@ from drunner_vault.services.names import volume_names
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.install import CheckedImage, check_image, install_steps, require_valid
 from drunner_vault.workflows.undo import Undo, all_or_nothing
-from drunner_vault.workflows.workload import Embed, TreeItem
 from drunner_vault.workflows.working import working_on
+from drunner_vault.workflows.workload import Embed, TreeItem
 
 KIND = "drunner"
 
@@ -159,18 +159,17 @@ class DrunnerReinstaller:
         doing = f"restore {name}"
         with working_on(self._host, name, doing) as home:
             self._require_free(home, manifest)
-            with all_or_nothing(self._host, name, doing) as undo:
-                with self._host.staging(name) as directory:
-                    reinstallation = DrunnerReinstallation(self._host, undo, home, manifest, self._choices, directory)
-                    with contextlib.closing(reinstallation):
-                        yield reinstallation
+            with all_or_nothing(self._host, name, doing) as undo, self._host.staging(name) as directory:
+                reinstallation = DrunnerReinstallation(self._host, undo, home, manifest, self._choices, directory)
+                with contextlib.closing(reinstallation):
+                    yield reinstallation
 
     def _require_free(self, home: ServiceHome, manifest: Manifest) -> None:
         """Everything that can be refused before anything is changed."""
         if home.exists():
             raise ServiceExists(
                 f"a service named {home.name} is installed already",
-                f"give another name: restore SOURCE {home.name}-restored; or first: drunner-vault uninstall {home.name}",
+                f"restore SOURCE {home.name}-restored, or first: drunner-vault uninstall {home.name}",
             )
         check_launcher_free(self._host.bin_dir, home.name)
         for name in volume_names(home.name, [volume.path for volume in manifest.volumes]):

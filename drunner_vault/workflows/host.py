@@ -28,9 +28,9 @@ PATH_LABEL = "drunner-vault.path"
 class ServiceHost:
     """Where services are, and what runs them.
 
-    connect: gives the engine, called once, when it is first needed. notice: told, a line each, what a person should know
-    while work goes on. hook_output: gets what hooks print when they have no real terminal; None keeps it for error messages.
-    path_dirs: put first in the PATH of hooks, so that they find `drunner` and the launchers.
+    connect: gives the engine, called once, when it is first needed. notice: told, a line each, what a person should
+    know while work goes on. hook_output: gets what hooks print when they have no real terminal; None keeps it for
+    error messages. path_dirs: put first in the PATH of hooks, so that they find `drunner` and the launchers.
     """
 
     root: Path

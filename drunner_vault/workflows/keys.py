@@ -65,7 +65,7 @@ def recipients(
     if named and secret:
         raise BadUsage(
             "an archive is either for recipients or for a passphrase, and both were given",
-            f"unset {' and '.join(name for name in PASSPHRASE_VARIABLES if environment.get(name))}, or leave out -r and -R",
+            f"unset {' and '.join(filter(environment.get, PASSPHRASE_VARIABLES))}, or leave out -r and -R",
         )
     found = named or ([ScryptRecipient(secret)] if secret else [parse_recipient(text) for text in settings])
     if not found:
@@ -98,8 +98,8 @@ def opened(
 ) -> Callable[[int], bytes]:
     """The zstd stream inside an archive, decrypted if it is encrypted.
 
-    offered: the identities, asked for only if they are needed. ask: prompts a person for a passphrase. Raises NotAnArchive,
-    NoKey, WrongKey.
+    offered: the identities, asked for only if they are needed. ask: prompts a person for a passphrase. Raises
+    NotAnArchive, NoKey, WrongKey.
     """
     held = _Held(read)
     start = held.peek(_ENOUGH)

@@ -7,7 +7,8 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told what is being done, and how much of it. visible: whether anybody sees it, so that a total is worth finding out."""
+    """Told what is being done, and how much of it. visible: whether anybody sees it, so that a total is worth finding
+    out."""
 
     visible: bool
 

@@ -24,8 +24,8 @@ _REPORTED = 100
 
 @dataclass
 class RestoreReport:
-    """What was restored. lost: by volume, what was lost on the way in or out. problems: attributes that this host's file
-    systems refused. archived_problems: how many things the backup itself could not carry."""
+    """What was restored. lost: by volume, what was lost on the way in or out. problems: attributes that this host's
+    file systems refused. archived_problems: how many things the backup itself could not carry."""
 
     archived: str
     created: str

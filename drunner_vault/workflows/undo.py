@@ -1,8 +1,8 @@
 """A journal of how to take back what a command has done so far. All or nothing rests on it.
 
 Each step is written down, durably, before the thing itself is done; so whether a command fails, is interrupted, or is
-killed without a word, what it made can be found and removed: by the command itself, or by the next one. Taking back what
-was never done is always harmless.
+killed without a word, what it made can be found and removed: by the command itself, or by the next one. Taking back
+what was never done is always harmless.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import Literal
 
 from drunner_vault.errors import BadUsage, VaultError
 from drunner_vault.services import paused
@@ -30,7 +29,7 @@ class ServiceState:
     problems: tuple[str, ...]
 
 
-def service_command(host: ServiceHost, name: str, arguments: list[str]) -> Literal[0]:
+def service_command(host: ServiceHost, name: str, arguments: list[str]) -> int:
     """A command of the service's own. Its arguments, environment, directory, input and exit code are the caller's.
 
     Returns only for help; otherwise this process becomes the service's script. Raises UnknownService, or BadUsage for
@@ -46,7 +45,7 @@ def service_command(host: ServiceHost, name: str, arguments: list[str]) -> Liter
             f"{arguments[0]} is not a command of the service itself",
             f"drunner-vault {arguments[0]} {name}, or: {name} help",
         )
-    pass_through([str(home.servicerunner), *arguments], host.environment)
+    return pass_through([str(home.servicerunner), *arguments], host.environment)
 
 
 def enter(host: ServiceHost, name: str, arguments: list[str]) -> int:
