@@ -58,10 +58,11 @@ def default_threads() -> int:
 class FrameWriter:
     """Collects bytes into frames, compresses them on a pool of threads, and writes them to a sink in order.
 
-    At most three frames a thread are under way at once, which bounds memory. `on_frame` is called in order.
+    At most three frames a thread are under way at once, which bounds memory. `on_frame` is called in order,
+    with what the index says of a frame, and its packed bytes.
     """
 
-    def __init__(self, sink: Sink, level: int, threads: int, on_frame: Callable[[Frame], None]) -> None:
+    def __init__(self, sink: Sink, level: int, threads: int, on_frame: Callable[[Frame, bytes], None]) -> None:
         self._sink = sink
         self._level = level
         self._on_frame = on_frame
@@ -128,7 +129,7 @@ class FrameWriter:
         content_size, future = self._pending.popleft()
         frame, digest, packed = future.result()
         self._sink.write(frame)
-        self._on_frame(Frame(len(self.sizes) // 2, self.offset, len(frame), content_size, digest, packed))
+        self._on_frame(Frame(len(self.sizes) // 2, self.offset, len(frame), content_size, digest, packed), frame)
         self._count(len(frame), content_size)
 
     def _count(self, compressed: int, content: int) -> None:
@@ -210,8 +211,23 @@ def walk(reader: ByteReader) -> Iterator[RawFrame | SkippableHeader]:
         yield SkippableHeader(offset, number, size)
 
 
-def decode(frame: RawFrame) -> tuple[bytes, Frame]:
-    """The content of a frame, proven by its checksum, and what the index says of such a frame (number 0)."""
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """A frame's content, proven by its checksum, its packed bytes, and BLAKE3 of both."""
+
+    raw: RawFrame
+    content: bytes
+    digest: str
+    packed: str
+
+    def numbered(self, number: int) -> Frame:
+        """What the index says of this frame."""
+        size = len(self.raw.data)
+        return Frame(number, self.raw.offset, size, len(self.content), self.digest, self.packed)
+
+
+def decode(frame: RawFrame) -> DecodedFrame:
+    """The content of a frame. Raises DamagedArchive if it cannot be decoded or its checksum is wrong."""
     try:
         content = zstandard.ZstdDecompressor().decompress(frame.data)
     except zstandard.ZstdError as cause:
@@ -219,14 +235,13 @@ def decode(frame: RawFrame) -> tuple[bytes, Frame]:
             f"the zstd frame at byte {frame.offset} of the stream cannot be decoded: {cause}",
             "use another copy of the archive",
         ) from cause
-    digests = blake3(content).hexdigest(), blake3(frame.data).hexdigest()
-    return content, Frame(0, frame.offset, len(frame.data), len(content), *digests)
+    return DecodedFrame(frame, content, blake3(content).hexdigest(), blake3(frame.data).hexdigest())
 
 
-def decode_ahead(frames: Iterable[RawFrame], threads: int) -> Iterator[tuple[bytes, Frame]]:
+def decode_ahead(frames: Iterable[RawFrame], threads: int) -> Iterator[DecodedFrame]:
     """`decode` of every frame, in order, up to three a thread ahead of whoever takes the results."""
     pool = ThreadPoolExecutor(threads, "unzstd")
-    pending: deque[Future[tuple[bytes, Frame]]] = deque()
+    pending: deque[Future[DecodedFrame]] = deque()
     try:
         for frame in frames:
             pending.append(pool.submit(decode, frame))

@@ -87,6 +87,12 @@ class Shard:
     last: str
 
 
+def summarize(lines: bytes) -> tuple[int, str, str, str]:
+    """Of a shard's lines: how many, their BLAKE3, and the names of the first and the last row."""
+    first, last = lines.partition(b"\n")[0], lines.rstrip(b"\n").rpartition(b"\n")[2]
+    return lines.count(b"\n"), blake3(lines).hexdigest(), _row_name(first), _row_name(last)
+
+
 class Spool:
     """JSON lines on their way into shards, or waiting to be compared; a temporary file that has no name."""
 
@@ -131,8 +137,8 @@ class Spool:
         self._file.close()
 
     def _close_shard(self) -> None:
-        first, last = _row_name(self._first), _row_name(self._last)
-        self._shards.append(Shard(self._start, self._size, self._rows, self._hash.hexdigest(), first, last))
+        rows, digest, first, last = self._rows, self._hash.hexdigest(), _row_name(self._first), _row_name(self._last)
+        self._shards.append(Shard(self._start, self._size, rows, digest, first, last))
         self._start += self._size
         self._hash = blake3()
         self._rows = self._size = 0
@@ -141,7 +147,7 @@ class Spool:
 
 def _row_name(line: bytes) -> str:
     """What the root says of a shard's first and last row: its path (or path in base64) or frame number."""
-    row = json.loads(line)
+    row = parse_row(line)
     return str(row.get("path", row.get("path_base64", row.get("frame", ""))))
 
 

@@ -30,6 +30,7 @@ SHARED_FRAME = 1 << 20  # small members share a frame up to this size
 MAX_FRAME_CONTENT = 8 << 20  # no frame holds more; also the largest window a reader has to keep
 MAX_MANIFEST = 4 << 20
 MAX_ROOT = 64 << 20
+MAX_SIGNATURE = 64 << 10
 SHARD_ROWS = 4096
 SHARD_BYTES = 768 << 10
 

@@ -25,12 +25,12 @@ from drunner_vault.archive.frames import (
     default_threads,
     walk,
 )
-from drunner_vault.archive.index import IndexCheck, Spool, frame_row, member_row
 from drunner_vault.archive.manifest import Manifest, parse_manifest
-from drunner_vault.archive.root import Root, parse_root
-from drunner_vault.archive.trailer import Locator, TrailerCheck, root_digest
+from drunner_vault.archive.proof import Proof, Stage
+from drunner_vault.archive.root import Root
+from drunner_vault.archive.trailer import TrailerCheck
 from drunner_vault.errors import DamagedArchive, NotAnArchive
-from drunner_vault.tar import Kind, Member, TarReader
+from drunner_vault.tar import Member, TarReader
 
 _SHARD_NAME = re.compile(rb"index/(members|frames)-[0-9]{6,}\.jsonl")
 _PIECE = 1 << 20
@@ -39,7 +39,7 @@ _PIECE = 1 << 20
 class FrameSource:
     """The tar, as bytes out of one decoded frame at a time; knows which frame the last bytes came from."""
 
-    def __init__(self, read: Callable[[int], bytes], threads: int, on_frame: Callable[[Frame], None]) -> None:
+    def __init__(self, read: Callable[[int], bytes], threads: int, on_frame: Callable[[Frame, bytes], None]) -> None:
         self._reader = ByteReader(read)
         self._walk = walk(self._reader)
         self._on_frame = on_frame
@@ -61,13 +61,13 @@ class FrameSource:
         return data
 
     @property
-    def at_frame_start(self) -> bool:
-        """Whether the bytes read last ended a frame, so that the next read begins one."""
-        return self._at == len(self._content)
+    def offset_in_frame(self) -> int:
+        """How many bytes of the current frame have been read."""
+        return self._at
 
     def exhausted(self) -> bool:
         """Whether no byte of the tar is left."""
-        return self.at_frame_start and not self._next_frame()
+        return self._at == len(self._content) and not self._next_frame()
 
     def skippables(self) -> Iterator[tuple[int, int, Iterator[bytes]]]:
         """After the last data frame: magic, size and payload of each skippable frame, to the stream's end."""
@@ -94,12 +94,11 @@ class FrameSource:
         item = next(self._decoded, None)
         if item is None:
             return False
-        self._content, frame = item
-        self._at = 0
-        self.frame = Frame(self.frames, frame.offset, frame.compressed, frame.content, frame.digest, frame.packed)
+        self._content, self._at = item.content, 0
+        self.frame = item.numbered(self.frames)
         self.frames += 1
-        self.sizes.extend((frame.compressed, frame.content))
-        self._on_frame(self.frame)
+        self.sizes.extend((self.frame.compressed, self.frame.content))
+        self._on_frame(self.frame, item.raw.data)
         return True
 
     def _payload(self, size: int) -> Iterator[bytes]:
@@ -121,15 +120,11 @@ class ArchiveReader:
 
         Raises NotAnArchive, UnsupportedArchive or DamagedArchive, and whatever `read` raises.
         """
-        self._member_rows, self._frame_rows = Spool(), Spool()
-        self._indexing = False
-        self._last_frame: Frame | None = None
-        self._source = FrameSource(read, threads or default_threads(), self._on_frame)
+        self._proof = Proof()
+        self._source = FrameSource(read, threads or default_threads(), self._proof.frame)
         self._tar = TarReader(self._source)
         self._members = iter(self._tar)
-        self._content: Iterator[bytes] = iter(())
         self._place = 0
-        self._root_frame: Frame | None = None
         self._root_bytes = b""
         try:
             self._read_manifest()
@@ -148,8 +143,7 @@ class ArchiveReader:
     def close(self) -> None:
         """Free threads and temporary files."""
         self._source.close()
-        self._member_rows.close()
-        self._frame_rows.close()
+        self._proof.close()
 
     def members(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
         """Every member after the manifest and before the index, with its stored data.
@@ -162,9 +156,9 @@ class ArchiveReader:
             if rank == layout.PLACES.index(layout.INDEX):
                 self._finish(member)
                 return
-            self._content = self._proven_content(member)
-            yield member, self._content
-            for _ in self._content:
+            content = self._proven_content(member)
+            yield member, content
+            for _ in content:
                 pass
         raise DamagedArchive("the archive has no index", "use another copy of the archive")
 
@@ -179,7 +173,7 @@ class ArchiveReader:
             raise NotAnArchive("this is no drunner-vault archive: it has no manifest in front", "check the file")
         data = b"".join(self._proven_content(member))
         self.manifest = parse_manifest(data)
-        self._manifest_digest = blake3(data).hexdigest()
+        self._proof.manifest(data)
         self._volumes = {volume.name.encode() for volume in self.manifest.volumes}
 
     def _check_place(self, member: Member) -> int:
@@ -209,59 +203,46 @@ class ArchiveReader:
             digest.update(piece)
             stored += len(piece)
             yield piece
-        count = last - first + 1 if stored else 0
-        proof = digest.hexdigest() if member.entry.kind is Kind.FILE else ""
-        self._member_rows.add(member_row(member, proof, stored, first if stored else header_frame, count))
+        frames = (first, last - first + 1) if stored else (header_frame, 0)
+        self._proof.member(member, digest.hexdigest(), stored, frames, self._tar.end)
 
     def _frame_number(self) -> int:
         return self._source.frame.number if self._source.frame else 0
 
-    def _on_frame(self, frame: Frame) -> None:
-        """Make the row of the frame before: the last one, in which the index begins, has none."""
-        if self._last_frame and not self._indexing:
-            self._frame_rows.add(frame_row(self._last_frame))
-        self._last_frame = frame
-
     def _finish(self, first: Member) -> None:
         """The index has begun: hold it, the root and the trailer against what was read."""
-        self._indexing = True
-        check = IndexCheck(self._member_rows, self._frame_rows)
+        self._proof.begin(Stage.INDEX)
         for member in itertools.chain([first], self._members):
-            self._index_member(member, check)
-        check.finish()
-        self._check_root()
+            self._index_member(member)
+        if not self._root_bytes:
+            raise DamagedArchive("the archive has no index root", "use another copy of the archive")
+        self.root = self._proof.root(self._root_bytes)
         self._check_trailer()
 
-    def _index_member(self, member: Member, check: IndexCheck) -> None:
+    def _index_member(self, member: Member) -> None:
         path = member.entry.path
-        if self._root_bytes and path != layout.SIGNATURE:
-            raise DamagedArchive(f"the archive has {path[:200]!r} after its index root", "do not trust this archive")
-        if shard := _SHARD_NAME.fullmatch(path):
-            for piece in self._tar.content():
-                check.feed(shard[1].decode(), piece)
-        elif path == layout.ROOT and member.entry.size <= layout.MAX_ROOT:
+        if shard := self._shard_name(member):
+            skip = self._source.offset_in_frame
+            data = b"".join(self._tar.content())
+            self._proof.shard(path.decode(), shard[1].decode(), data, skip)
+        elif path == layout.ROOT and not self._root_bytes and member.entry.size <= layout.MAX_ROOT:
+            self._proof.begin(Stage.CLOSING)
             self._root_bytes = b"".join(self._tar.content())
-            self._root_frame = self._source.frame
-        elif path == layout.SIGNATURE and self._root_bytes and member.entry.size <= layout.MAX_ROOT:
+        elif path == layout.SIGNATURE and self._root_bytes and member.entry.size <= layout.MAX_SIGNATURE:
             self.signature = b"".join(self._tar.content())
         else:
             raise DamagedArchive(f"the archive has a member out of place: {path[:200]!r}", "do not trust this archive")
 
-    def _check_root(self) -> None:
-        if not self._root_bytes:
-            raise DamagedArchive("the archive has no index root", "use another copy of the archive")
-        self.root = parse_root(self._root_bytes)
-        stated = (self.root.manifest, self.root.members)
-        if stated != (self._manifest_digest, self._member_rows.rows):
-            raise DamagedArchive("the index root does not belong to this archive", "do not trust this archive")
+    def _shard_name(self, member: Member) -> re.Match[bytes] | None:
+        """The match of a shard's name, if this is one and in its place."""
+        if self._root_bytes or member.entry.size > layout.MAX_FRAME_CONTENT:
+            return None
+        return _SHARD_NAME.fullmatch(member.entry.path)
 
     def _check_trailer(self) -> None:
-        frame = self._root_frame
-        if not self._source.exhausted() or frame is None:
+        if not self._source.exhausted():
             raise DamagedArchive("the archive has data after its end", "use another copy of the archive")
-        digest = root_digest(self._root_bytes)
-        locator = Locator(frame.offset, frame.compressed, frame.content, frame.number, digest)
-        check = TrailerCheck(self._source.sizes, locator)
+        check = TrailerCheck(self._source.sizes, self._proof.locator())
         for magic, size, payload in self._source.skippables():
             check.accept(magic, size, payload)
         check.finish()

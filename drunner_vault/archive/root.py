@@ -28,8 +28,10 @@ class Component:
 
 @dataclass(frozen=True)
 class PlacedShard:
-    """A shard of the index and where its frame is: number, zstd offset, sizes in bytes; the frame holds the
-    shard's tar header too, its lines start `skip` bytes into it."""
+    """A shard of the index and where its frame is: number, zstd offset, sizes in bytes, BLAKE3 of its packed bytes.
+
+    The frame holds the shard's tar header too: its lines start `skip` bytes into it. blake3: of the lines.
+    """
 
     name: str
     rows: int
@@ -40,6 +42,7 @@ class PlacedShard:
     offset: int
     compressed: int
     content: int
+    packed: str
     skip: int
 
 
@@ -94,7 +97,7 @@ def component_of(name: bytes) -> str:
 
 def placed(name: str, shard: Shard, frame: int, skip: int) -> PlacedShard:
     """A shard whose place in the stream is not known yet; `frame` is."""
-    return PlacedShard(name, shard.rows, shard.digest, shard.first, shard.last, frame, 0, 0, 0, skip)
+    return PlacedShard(name, shard.rows, shard.digest, shard.first, shard.last, frame, 0, 0, 0, "", skip)
 
 
 def parse_root(data: bytes) -> Root:

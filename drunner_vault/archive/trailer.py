@@ -1,7 +1,7 @@
 """What follows the tar: padding, the locator and the seek table, all zstd skippable frames.
 
-Padding hides the exact size (Padmé, at most 12 % and seldom above 3 %). The locator, 64 bytes at a fixed distance
-from the seek table, says where the index root is. The seek table is in zstd's published seekable format 0.1.0, so
+Padding hides the exact size (Padmé, at most 12 % and seldom above 3 %). The locator, 64 bytes right
+before the seek table, says where the index root is. The seek table is in zstd's published seekable format 0.1.0, so
 that any reader of it can start at any frame.
 """
 
@@ -25,33 +25,55 @@ _LOCATOR = struct.Struct("<8sQIIII16s8x")
 _HEADER = struct.Struct("<II")
 _FOOTER = struct.Struct("<IBI")
 _MAX_PAYLOAD = (1 << 32) - 1
+_MAX_SEEKABLE_FRAMES = 1 << 27
 _ZEROS = bytes(1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
 class Locator:
-    """Where the frame that holds exactly index/root.json is: its zstd offset, sizes in bytes, and number.
+    """Where the closing is: the frames at the end of the tar that hold index/root.json, its signature and the end
+    marker.
 
-    root_digest: the first 16 bytes of the SHA-256 of root.json.
+    offset: of the first of these frames in the zstd stream. compressed, content: bytes of all of them, packed and not.
+    number: of the first of them. digest: the first 16 bytes of the SHA-256 of the packed bytes.
     """
 
     offset: int
     compressed: int
     content: int
     number: int
-    root_digest: bytes
+    digest: bytes
 
     def encode(self) -> bytes:
         """The whole skippable frame, 64 bytes, little endian."""
-        payload = _LOCATOR.pack(
-            _LOCATOR_TAG, self.offset, self.compressed, self.content, self.number, 0, self.root_digest
-        )
+        payload = _LOCATOR.pack(_LOCATOR_TAG, self.offset, self.compressed, self.content, self.number, 0, self.digest)
         return _HEADER.pack(LOCATOR_MAGIC, len(payload)) + payload
 
 
-def root_digest(root: bytes) -> bytes:
-    """How the locator names root.json."""
-    return hashlib.sha256(root).digest()[:16]
+def parse_locator(frame: bytes) -> Locator:
+    """The locator that a skippable frame of 64 bytes holds. Raises DamagedArchive if it is none."""
+    magic, size = _HEADER.unpack_from(frame)
+    if magic != LOCATOR_MAGIC or size != _LOCATOR.size or len(frame) != LOCATOR_SIZE:
+        raise _untrue("has no locator where one must be")
+    tag, offset, compressed, content, number, flags, digest = _LOCATOR.unpack_from(frame, _HEADER.size)
+    if tag != _LOCATOR_TAG or flags:
+        raise _untrue("has a locator of an unknown kind")
+    return Locator(offset, compressed, content, number, digest)
+
+
+class ClosingDigest:
+    """The digest of the closing, made while its packed frames go by."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, packed: bytes) -> None:
+        """The next packed frame of the closing."""
+        self._hash.update(packed)
+
+    def digest(self) -> bytes:
+        """As the locator has it, 16 bytes."""
+        return self._hash.digest()[:16]
 
 
 def padme(size: int) -> int:
@@ -97,6 +119,35 @@ def seek_table(sizes: array[int]) -> bytes:
     return _HEADER.pack(SEEK_TABLE_MAGIC, len(entries) + len(footer)) + entries + footer
 
 
+def parse_seek_table(frame: bytes) -> array[int]:
+    """Compressed and content size of every frame before the table, in turn. Raises DamagedArchive if it is none.
+
+    frame: the whole skippable frame. Tables with checksums are read too.
+    """
+    count, entry = seek_table_shape(frame[-_FOOTER.size :])
+    magic, size = _HEADER.unpack_from(frame)
+    if magic != SEEK_TABLE_MAGIC or size != len(frame) - _HEADER.size or size != count * entry + _FOOTER.size:
+        raise _untrue("has a seek table whose sizes do not agree")
+    words = array("I", struct.unpack_from(f"<{count * entry // 4}I", frame, _HEADER.size))
+    return words if entry == 8 else array("I", (word for at, word in enumerate(words) if at % 3 != 2))
+
+
+def seek_table_shape(footer: bytes) -> tuple[int, int]:
+    """From the last 9 bytes of a stream: how many entries its seek table has, and bytes of each.
+
+    Raises DamagedArchive if the stream does not end in a seek table.
+    """
+    count, descriptor, magic = _FOOTER.unpack(footer)
+    if magic != SEEKABLE_FOOTER_MAGIC:
+        raise _untrue("does not end in a seek table: it is cut short, or its end is damaged")
+    if descriptor & 0x7C or count > _MAX_SEEKABLE_FRAMES:
+        raise _untrue("has a seek table that claims the impossible")
+    return count, 12 if descriptor & 0x80 else 8
+
+
+FOOTER_SIZE = _FOOTER.size
+
+
 class TrailerCheck:
     """Holds the skippable frames of an archive against what was read before them."""
 
@@ -108,13 +159,13 @@ class TrailerCheck:
     def accept(self, magic: int, size: int, payload: Iterator[bytes]) -> None:
         """Take the next skippable frame, whose payload is `size` bytes. Raises DamagedArchive if anything is untrue."""
         if magic < self._stage or magic not in (PADDING_MAGIC, LOCATOR_MAGIC, SEEK_TABLE_MAGIC):
-            raise self._untrue("has a skippable frame out of place")
+            raise _untrue("has a skippable frame out of place")
         if magic > self._stage + 1:
-            raise self._untrue("lacks its locator")
+            raise _untrue("lacks its locator")
         if magic == PADDING_MAGIC:
             self._padding(payload)
         elif magic == LOCATOR_MAGIC:
-            self._compare(self._expected.encode(), size, payload, "a locator that does not point at its index root")
+            self._compare(self._expected.encode(), size, payload, "a locator that does not point at its closing")
         else:
             self._compare(seek_table(self._sizes), size, payload, "a seek table that does not match its frames")
         self._stage = magic if magic == PADDING_MAGIC else magic + 1
@@ -123,16 +174,17 @@ class TrailerCheck:
     def finish(self) -> None:
         """The stream has ended. Raises DamagedArchive unless the seek table was its last frame."""
         if self._stage <= SEEK_TABLE_MAGIC:
-            raise self._untrue("is cut short: it lacks its seek table")
+            raise _untrue("is cut short: it lacks its seek table")
 
     def _padding(self, payload: Iterator[bytes]) -> None:
         for piece in payload:
             if piece.count(0) != len(piece):
-                raise self._untrue("has padding that is not zero")
+                raise _untrue("has padding that is not zero")
 
     def _compare(self, expected: bytes, size: int, payload: Iterator[bytes], otherwise: str) -> None:
         if size != len(expected) - _HEADER.size or b"".join(payload) != expected[_HEADER.size :]:
-            raise self._untrue(f"has {otherwise}")
+            raise _untrue(f"has {otherwise}")
 
-    def _untrue(self, what: str) -> DamagedArchive:
-        return DamagedArchive(f"the archive {what}", "use another copy of the archive")
+
+def _untrue(what: str) -> DamagedArchive:
+    return DamagedArchive(f"the archive {what}", "use another copy of the archive")

@@ -48,6 +48,7 @@ class ArchiveWriter:
         self._place = 0
         self._component = b""
         self._indexing = False
+        self._closing: trailer.ClosingDigest | None = None
         self._index_frames: dict[int, Frame] = {}
         encoded = manifest.encode()
         self.root = Root(manifest=blake3(encoded).hexdigest())
@@ -89,9 +90,7 @@ class ArchiveWriter:
         self.root.finished = finished
         self.root.frames = self._frames.next_number
         self._write_index()
-        root = self.root.encode()
-        root_frame = self._write_root(root)
-        self._write_trailer(root, root_frame)
+        self._write_trailer(self._write_closing(self.root.encode()))
         return self.root
 
     def _begin(self, prefix: bytes) -> None:
@@ -161,8 +160,10 @@ class ArchiveWriter:
             if self._frames.collected == layout.CONTENT_FRAME:
                 self._frames.cut()
 
-    def _on_frame(self, frame: Frame) -> None:
-        if self._indexing:
+    def _on_frame(self, frame: Frame, packed: bytes) -> None:
+        if self._closing:
+            self._closing.update(packed)
+        elif self._indexing:
             self._index_frames[frame.number] = frame
         else:
             self._frame_rows.add(frame_row(frame))
@@ -178,7 +179,13 @@ class ArchiveWriter:
         for shard in shards:
             frame = self._index_frames[shard.frame]
             self.root.shards.append(
-                replace(shard, offset=frame.offset, compressed=frame.compressed, content=frame.content)
+                replace(
+                    shard,
+                    offset=frame.offset,
+                    compressed=frame.compressed,
+                    content=frame.content,
+                    packed=frame.packed,
+                )
             )
 
     def _write_shards(self, pattern: bytes, rows: Spool) -> list[PlacedShard]:
@@ -192,29 +199,28 @@ class ArchiveWriter:
             self._frames.append(piece)
         return result
 
-    def _write_root(self, root: bytes) -> Frame:
-        """The root's content is a frame of its own, so that whoever has the locator needs nothing else."""
-        self._frames.cut()
-        self._frames.append(encode_header(self._own_entry(layout.ROOT, len(root)), layout.ROOT))
-        self._frames.cut()
-        number = self._frames.next_number
-        self._frames.append(root)
-        self._frames.cut()
-        self._frames.append(padding(len(root)))
+    def _write_closing(self, root: bytes) -> trailer.Locator:
+        """The root, its signature and the end of the tar, in frames of their own; returns where they are."""
+        self._frames.flush()
+        offset, number = self._frames.offset, self._frames.next_number
+        start = self._frames.content_offset
+        self._closing = trailer.ClosingDigest()
+        closing = [(layout.ROOT, root)]
         if self._options.sign:
-            signature = self._options.sign(root)
-            self._frames.append(encode_header(self._own_entry(layout.SIGNATURE, len(signature)), layout.SIGNATURE))
-            self._frames.append(signature + padding(len(signature)))
+            closing.append((layout.SIGNATURE, self._options.sign(root)))
+        for name, data in closing:
+            self._frames.append(encode_header(self._own_entry(name, len(data)), name))
+            self._in_frames(data)
+            self._frames.append(padding(len(data)))
         self._frames.append(END_OF_ARCHIVE)
         self._frames.flush()
-        return self._index_frames[number]
+        compressed, content = self._frames.offset - offset, self._frames.content_offset - start
+        return trailer.Locator(offset, compressed, content, number, self._closing.digest())
 
-    def _write_trailer(self, root: bytes, frame: Frame) -> None:
+    def _write_trailer(self, locator: trailer.Locator) -> None:
         if self._options.pad:
             for size in trailer.padding_sizes(self._frames.offset, self._frames.next_number):
                 self._frames.skippable(trailer.padding_frame(size), size + 8)
-        digest = trailer.root_digest(root)
-        locator = trailer.Locator(frame.offset, frame.compressed, frame.content, frame.number, digest).encode()
-        self._frames.skippable([locator], len(locator))
+        self._frames.skippable([locator.encode()], trailer.LOCATOR_SIZE)
         table = trailer.seek_table(self._frames.sizes)
         self._frames.skippable([table], len(table))

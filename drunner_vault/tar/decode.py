@@ -78,6 +78,11 @@ class TarReader:
             self.position += len(piece)
             yield piece
 
+    @property
+    def end(self) -> int:
+        """Where the current member ends, its padding included, once its content has been read."""
+        return self.position + self._padding
+
     def _next(self) -> Member | None:
         """The next member; None after the end marker."""
         for _ in self.content():
