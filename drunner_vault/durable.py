@@ -57,7 +57,7 @@ def new_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
         raise storage_error("write", path, cause) from cause
     try:
         with os.fdopen(fd, "wb", buffering=0) as raw:
-            stream = cast(BinaryIO, _Unbuffered(raw.fileno(), path))
+            stream = cast(BinaryIO, Unbuffered(raw.fileno(), path))
             yield stream
             _publish(raw.fileno(), temporary, path)
     finally:
@@ -78,10 +78,10 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise storage_error("write", path, cause) from cause
 
 
-class _Unbuffered:
-    """Writes to a descriptor in full, telling errors by the path the user knows."""
+class Unbuffered:
+    """Writes to a descriptor in full, telling errors by the path or name that the user knows."""
 
-    def __init__(self, fd: int, path: Path) -> None:
+    def __init__(self, fd: int, path: Path | str) -> None:
         self._fd = fd
         self._path = path
 

@@ -16,6 +16,7 @@ from drunner_vault.engine import Engine
 from drunner_vault.errors import BadUsage
 from drunner_vault.services.config_sh import read_config_sh
 from drunner_vault.workflows.host import ServiceHost
+from drunner_vault.workflows.trust import Trust
 
 PROGRAM = "drunner"
 _ROOT, _BIN, _CONFIG = Path("/opt/drunner"), Path("/usr/local/bin"), Path("/etc/drunner")
@@ -29,6 +30,11 @@ def config_directory(environment: Mapping[str, str]) -> Path:
 def settings(environment: Mapping[str, str]) -> Settings:
     """vault.toml of this host. Raises BadUsage."""
     return read_settings(config_directory(environment) / "vault.toml")
+
+
+def trust(environment: Mapping[str, str]) -> Trust:
+    """This host's signing key and the signers it trusts."""
+    return Trust(config_directory(environment), os.uname().nodename)
 
 
 def service_host(

@@ -1,10 +1,13 @@
 """The archive format: frames, manifest, index, trailer; a writer and a reader. See docs/archive-spec.md."""
 
 from drunner_vault.archive.frames import Sink
+from drunner_vault.archive.index import MemberRow, data_digest
 from drunner_vault.archive.layout import HOOK, IMAGES, SCRIPTS, VOLUMES, archive_name, archive_stamp
 from drunner_vault.archive.manifest import ImageRecord, Manifest, ServiceRecord, VolumeRecord
 from drunner_vault.archive.reader import ArchiveReader
 from drunner_vault.archive.root import Root
+from drunner_vault.archive.seekable import SeekableArchive
+from drunner_vault.archive.sidecar import HashingSink, Sidecar, differences, parse_sidecar
 from drunner_vault.archive.writer import ArchiveWriter, WriterOptions
 
 __all__ = [
@@ -14,13 +17,20 @@ __all__ = [
     "VOLUMES",
     "ArchiveReader",
     "ArchiveWriter",
+    "HashingSink",
     "ImageRecord",
     "Manifest",
+    "MemberRow",
     "Root",
+    "SeekableArchive",
     "ServiceRecord",
+    "Sidecar",
     "Sink",
     "VolumeRecord",
     "WriterOptions",
     "archive_name",
     "archive_stamp",
+    "data_digest",
+    "differences",
+    "parse_sidecar",
 ]

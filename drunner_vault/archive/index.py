@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -19,7 +19,7 @@ from blake3 import blake3
 from drunner_vault.archive.frames import Frame
 from drunner_vault.archive.layout import SHARD_BYTES, SHARD_ROWS
 from drunner_vault.errors import DamagedArchive
-from drunner_vault.tar import Member
+from drunner_vault.tar import Kind, Member
 
 _SPOOL_MEMORY = 8 << 20
 
@@ -46,6 +46,14 @@ def member_row(member: Member, digest: str, stored: int, first_frame: int, frame
     if entry.xattrs:
         row["xattrs"] = sorted(entry.xattrs)
     return _line(row)
+
+
+def data_digest(content: Iterable[bytes]) -> str:
+    """What the index has as the digest of a file with this stored data: BLAKE3, hex."""
+    digest = blake3()
+    for piece in content:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def frame_row(frame: Frame) -> bytes:
@@ -165,7 +173,7 @@ class IndexCheck:
         expected = self._expected[sort]
         for line in lines:
             ours = next(expected, b"").rstrip(b"\n")
-            if line != ours and not _same_facts(line, ours):
+            if not same_row(line, ours):
                 raise DamagedArchive(
                     f"the index disagrees with the tar: it says {line[:200]!r} where the tar has {ours[:200]!r}",
                     "use another copy of the archive",
@@ -178,8 +186,10 @@ class IndexCheck:
                 raise DamagedArchive(f"the index does not list all {sort}", "use another copy of the archive")
 
 
-def _same_facts(line: bytes, ours: bytes) -> bool:
+def same_row(line: bytes, ours: bytes) -> bool:
     """Whether a row says all that ours says; a later writer may add keys."""
+    if line == ours:
+        return True
     try:
         row, expected = json.loads(line), json.loads(ours)
     except ValueError:
@@ -196,3 +206,65 @@ def parse_row(line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DamagedArchive("the index has a line that is not an object")
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """One member as the index tells it. path, link: raw bytes. mtime_ns: nanoseconds since 1970. size: of the file,
+    holes included. offset, content: where its headers and its stored data are in the tar; stored: bytes of that
+    data. digest: BLAKE3 of it, hex, empty for all but files. xattrs: names only."""
+
+    path: bytes
+    kind: Kind
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    offset: int
+    link: bytes = b""
+    device: tuple[int, int] = (0, 0)
+    size: int = 0
+    digest: str = ""
+    content: int = 0
+    stored: int = 0
+    xattrs: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """The tar offset right after its last byte, or after its first header byte if it has no data."""
+        return self.content + self.stored if self.stored else max(self.offset, self.content) + 1
+
+
+def parse_member_row(line: bytes) -> MemberRow:
+    """The row that a line of a member shard holds. Raises DamagedArchive if it is none."""
+    row = parse_row(line)
+    try:
+        device = row.get("device", (0, 0))
+        found = MemberRow(
+            _bytes_of(row, "path"),
+            Kind(row["type"]),
+            int(row["mode"]),
+            int(row["uid"]),
+            int(row["gid"]),
+            int(row["mtime_ns"]),
+            int(row["offset"]),
+            _bytes_of(row, "link"),
+            (int(device[0]), int(device[1])),
+            int(row.get("size", 0)),
+            str(row.get("blake3", "")),
+            int(row.get("content", 0)),
+            int(row.get("stored", 0)),
+            tuple(str(name) for name in row.get("xattrs", ())),
+        )
+    except (KeyError, IndexError, TypeError, ValueError) as cause:
+        raise DamagedArchive(f"the index has a malformed row: {line[:200]!r}", "do not trust this archive") from cause
+    if min(found.offset, found.content, found.stored, found.size, found.mode) < 0:
+        raise DamagedArchive(f"the index has a row with a negative number: {line[:200]!r}", "do not trust this archive")
+    return found
+
+
+def _bytes_of(row: dict[str, Any], key: str) -> bytes:
+    """A name in a row, from its text or its base64. Raises ValueError."""
+    if f"{key}_base64" in row:
+        return base64.b64decode(row[f"{key}_base64"], validate=True)
+    return str(row.get(key, "")).encode("utf-8", "surrogateescape")

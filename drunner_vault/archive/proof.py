@@ -6,12 +6,13 @@ change at frame boundaries: the frame that was read last always belongs to the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 
 from blake3 import blake3
 
 from drunner_vault.archive.frames import Frame
-from drunner_vault.archive.index import IndexCheck, Spool, frame_row, member_row, summarize
+from drunner_vault.archive.index import IndexCheck, Spool, frame_row, member_row, same_row, summarize
 from drunner_vault.archive.root import PlacedShard, Root, parse_root
 from drunner_vault.archive.trailer import ClosingDigest, Locator
 from drunner_vault.errors import DamagedArchive
@@ -29,7 +30,10 @@ class Stage(IntEnum):
 class Proof:
     """The reader's own account of an archive."""
 
-    def __init__(self) -> None:
+    def __init__(self, signed: Iterator[bytes] | None = None) -> None:
+        """signed: rows of the frames that a signature vouches for; with them, no other frame is let through."""
+        self._signed = signed
+        self._beyond = False
         self._member_rows, self._frame_rows = Spool(), Spool()
         self._seen = Root(manifest="")
         self._stage = Stage.DATA
@@ -45,9 +49,21 @@ class Proof:
         self._frame_rows.close()
 
     def frame(self, frame: Frame, packed: bytes) -> None:
-        """A frame was begun."""
+        """A frame was begun. Raises DamagedArchive if it is not the one that was signed."""
         self._settle()
         self._held = frame, packed
+        if self._signed is not None and not self._beyond:
+            expected = next(self._signed, None)
+            self._beyond = expected is None
+            if expected is not None and not same_row(expected, frame_row(frame).rstrip(b"\n")):
+                raise DamagedArchive(
+                    f"frame {frame.number} is not the one that was signed", "do not trust this archive"
+                )
+
+    def require_signed(self) -> None:
+        """Data is about to be used. Raises DamagedArchive if signatures matter and none vouches for its frame."""
+        if self._beyond and self._stage is Stage.DATA:
+            raise DamagedArchive("the archive goes on after what was signed", "do not trust this archive")
 
     def manifest(self, data: bytes) -> None:
         """The manifest was read."""

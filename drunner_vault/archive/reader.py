@@ -113,19 +113,23 @@ class ArchiveReader:
 
     manifest: Manifest
     root: Root
+    root_bytes: bytes
     signature: bytes | None = None
 
-    def __init__(self, read: Callable[[int], bytes], threads: int = 0) -> None:
+    def __init__(self, read: Callable[[int], bytes], threads: int = 0, signed: Iterator[bytes] | None = None) -> None:
         """read: gives up to n bytes of the zstd stream, none at its end. Reads the manifest at once.
+
+        signed: index rows of the frames that a trusted signature vouches for; no byte of any other frame is then
+        given out.
 
         Raises NotAnArchive, UnsupportedArchive or DamagedArchive, and whatever `read` raises.
         """
-        self._proof = Proof()
+        self._proof = Proof(signed)
         self._source = FrameSource(read, threads or default_threads(), self._proof.frame)
         self._tar = TarReader(self._source)
         self._members = iter(self._tar)
         self._place = 0
-        self._root_bytes = b""
+        self.root_bytes = b""
         try:
             self._read_manifest()
         except BaseException:
@@ -156,6 +160,7 @@ class ArchiveReader:
             if rank == layout.PLACES.index(layout.INDEX):
                 self._finish(member)
                 return
+            self._proof.require_signed()
             content = self._proven_content(member)
             yield member, content
             for _ in content:
@@ -200,6 +205,7 @@ class ArchiveReader:
         for piece in self._tar.content():
             last = self._frame_number()
             first = last if not stored else first
+            self._proof.require_signed()
             digest.update(piece)
             stored += len(piece)
             yield piece
@@ -214,9 +220,9 @@ class ArchiveReader:
         self._proof.begin(Stage.INDEX)
         for member in itertools.chain([first], self._members):
             self._index_member(member)
-        if not self._root_bytes:
+        if not self.root_bytes:
             raise DamagedArchive("the archive has no index root", "use another copy of the archive")
-        self.root = self._proof.root(self._root_bytes)
+        self.root = self._proof.root(self.root_bytes)
         self._check_trailer()
 
     def _index_member(self, member: Member) -> None:
@@ -225,17 +231,17 @@ class ArchiveReader:
             skip = self._source.offset_in_frame
             data = b"".join(self._tar.content())
             self._proof.shard(path.decode(), shard[1].decode(), data, skip)
-        elif path == layout.ROOT and not self._root_bytes and member.entry.size <= layout.MAX_ROOT:
+        elif path == layout.ROOT and not self.root_bytes and member.entry.size <= layout.MAX_ROOT:
             self._proof.begin(Stage.CLOSING)
-            self._root_bytes = b"".join(self._tar.content())
-        elif path == layout.SIGNATURE and self._root_bytes and member.entry.size <= layout.MAX_SIGNATURE:
+            self.root_bytes = b"".join(self._tar.content())
+        elif path == layout.SIGNATURE and self.root_bytes and member.entry.size <= layout.MAX_SIGNATURE:
             self.signature = b"".join(self._tar.content())
         else:
             raise DamagedArchive(f"the archive has a member out of place: {path[:200]!r}", "do not trust this archive")
 
     def _shard_name(self, member: Member) -> re.Match[bytes] | None:
         """The match of a shard's name, if this is one and in its place."""
-        if self._root_bytes or member.entry.size > layout.MAX_FRAME_CONTENT:
+        if self.root_bytes or member.entry.size > layout.MAX_FRAME_CONTENT:
             return None
         return _SHARD_NAME.fullmatch(member.entry.path)
 

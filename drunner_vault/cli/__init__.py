@@ -22,6 +22,7 @@ SECTIONS = {
         "enter", "status", "list", "clean", "servicecmd",
     ),
     "Backup": ("backup", "restore"),
+    "Archives": ("inspect", "ls", "extract", "diff", "verify"),
     "Keys": ("key",),
 }  # fmt: skip
 

@@ -36,6 +36,7 @@ from drunner_vault.cli.output import Output, one_line, size
     show_default=True,
     help="Take the images along: auto takes those that no registry could give again.",
 )
+@click.option("--sidecar", is_flag=True, help="Also write ARCHIVE.json, by which it can be checked without a key.")
 @click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="How hard zstd tries.")
 @click.option("--threads", type=click.IntRange(0, 256), default=0, help="For compression; all processors by default.")
 @click.option("--allow-partial", is_flag=True, help="Exit 0 even if files could not be read as they were.")
@@ -48,6 +49,7 @@ def command(
     recipient_files: tuple[Path, ...],
     unencrypted: bool,
     images: str,
+    sidecar: bool,
     level: int,
     threads: int,
     allow_partial: bool,
@@ -68,11 +70,15 @@ def command(
 
     if dest == "-" and as_json:
         raise click.UsageError("standard output cannot take both the archive and --json")
+    if dest == "-" and sidecar:
+        raise click.UsageError("a pipe has no place beside it for a sidecar")
     output = Output(as_json=as_json)
     host = service_host(output)
     known = wiring.settings(os.environ).recipients
     chosen = keys.recipients(recipients, recipient_files, known, os.environ, unencrypted=unencrypted)
-    choices = BackupChoices(chosen, Embed(images), level, threads, os.uname().nodename)
+    name = os.uname().nodename
+    sign = wiring.trust(os.environ).signing_key().sign
+    choices = BackupChoices(chosen, Embed(images), level, threads, name, sign, sidecar)
     with output.progress() as progress:
         report = backup_to_file(host, service, dest, choices, volume_access, progress)
     output.document(asdict(report))

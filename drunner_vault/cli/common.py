@@ -15,6 +15,7 @@ from drunner_vault.cli.output import Output
 from drunner_vault.errors import Interrupted
 
 if TYPE_CHECKING:
+    from drunner_vault.age import Identity
     from drunner_vault.workflows.host import ServiceHost
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -58,6 +59,13 @@ def service_host(output: Output) -> ServiceHost:
 
     shown = sys.stderr.buffer if output.interactive else None
     return wiring.service_host(os.environ, output.notice, shown)
+
+
+def offered_identities(files: tuple[Path, ...]) -> Callable[[], list[Identity]]:
+    """What an archive may be opened with, looked for only when it is encrypted."""
+    from drunner_vault.workflows.keys import identities
+
+    return lambda: identities(files, os.environ, asker())
 
 
 def ask_passphrase(prompt: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -55,3 +56,46 @@ def recipient(path: Path, as_json: bool) -> None:
     output.document({"recipients": found})
     for text in found:
         output.text(text)
+
+
+@command.command("signer", epilog="Example: drunner-vault key signer > this-host.signer")
+@common_options
+def signer(as_json: bool) -> None:
+    """Print the line by which other hosts trust archives of this one.
+
+    It goes into their /etc/drunner/allowed_signers, which `key trust` does; ssh-keygen -Y verify reads it too.
+    """
+    from drunner_vault import wiring
+
+    output = Output(as_json=as_json)
+    trust = wiring.trust(os.environ)
+    line = trust.signer_line()
+    output.document({"signer": line, "fingerprint": trust.signing_key().public().fingerprint})
+    output.text(line)
+
+
+@command.command("trust", epilog="Example: drunner-vault key trust other-host.signer")
+@click.argument("signer", metavar="LINE|FILE")
+@common_options
+def trust(signer: str, as_json: bool) -> None:
+    """Trust a signer: archives it made may be restored here.
+
+    Give the line that `key signer` printed on the host that makes the archives, or a file that holds it. Exits 3 if
+    it is trusted already.
+    """
+    from drunner_vault import wiring
+
+    output = Output(as_json=as_json)
+    line = signer if "ssh-ed25519" in signer else _read_line(Path(signer))
+    added = wiring.trust(os.environ).add(line)
+    output.document({"fingerprint": added.fingerprint})
+    output.done(f"{added.fingerprint} is trusted here")
+
+
+def _read_line(path: Path) -> str:
+    from drunner_vault.durable import storage_error
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as cause:
+        raise storage_error("read", path, cause) from cause

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import click
 
-from drunner_vault.cli.common import access_option, asker, common_options, key_file_option, service_host
+from drunner_vault.cli.common import (
+    access_option,
+    asker,
+    common_options,
+    key_file_option,
+    offered_identities,
+    service_host,
+)
 from drunner_vault.cli.output import Output, one_line, size
 
 
@@ -19,6 +26,7 @@ from drunner_vault.cli.output import Output, one_line, size
 @key_file_option
 @click.option("--image", metavar="IMAGE", help="Install from this image instead of the one that was backed up.")
 @click.option("--replace", is_flag=True, help="Replace the content of volumes that an earlier uninstall kept.")
+@click.option("--any-sender", is_flag=True, help="Even if nobody who is trusted here has signed the archive.")
 @access_option
 @common_options
 def command(
@@ -27,6 +35,7 @@ def command(
     identity_files: tuple[Path, ...],
     image: str | None,
     replace: bool,
+    any_sender: bool,
     volume_access: str,
     as_json: bool,
 ) -> None:
@@ -35,9 +44,8 @@ def command(
     SOURCE is a file, DIRECTORY/latest, or - for standard input. The service is installed anew, its volumes are
     filled and its restore hook is run; if anything fails, the host is left as it was.
     """
-    from drunner_vault.age import Identity
+    from drunner_vault import wiring
     from drunner_vault.engine import Access
-    from drunner_vault.workflows import keys
     from drunner_vault.workflows.drunner_service import RestoreChoices
     from drunner_vault.workflows.restore_service import restore_from_file
 
@@ -45,11 +53,11 @@ def command(
     host = service_host(output)
     choices = RestoreChoices(service, image, replace, Access(volume_access))
 
-    def offered() -> list[Identity]:
-        return keys.identities(identity_files, os.environ, asker())
-
     with output.progress() as progress:
-        name, report = restore_from_file(host, source, choices, offered, asker(), progress)
+        trust = None if any_sender or True else wiring.trust(os.environ)  # noqa
+        name, report = restore_from_file(
+            host, source, choices, offered_identities(identity_files), asker(), trust, progress
+        )
     output.document({"service": name, **asdict(report)})
     for volume, lost in report.lost.items():
         print(f"warning: {volume} went through Docker's archive calls, which lose: {'; '.join(lost)}", file=sys.stderr)

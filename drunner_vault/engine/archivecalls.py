@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from types import TracebackType
 
 import docker
 
 from drunner_vault.engine.connection import engine_errors
 from drunner_vault.engine.containers import Containers
-from drunner_vault.engine.hosttree import TreeItem
+from drunner_vault.engine.hosttree import TreeItem, check_parts
 from drunner_vault.engine.streams import PieceSource, Upload
 from drunner_vault.tar import END_OF_ARCHIVE, Entry, Kind, TarReader, encode_header, padding
 
@@ -57,16 +58,24 @@ class ArchiveCallWriter:
         self._upload = Upload(lambda pieces: self._put(identifier, pieces))
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if error is None:
-                self._upload.write(END_OF_ARCHIVE)
-            self._upload.__exit__(kind, error, trace)  # type: ignore[arg-type]
+                with self._upload:
+                    self._upload.write(END_OF_ARCHIVE)
+            else:
+                self._upload.__exit__(kind, error, trace)
         finally:
             self._container.__exit__(None, None, None)
 
     def write(self, entry: Entry, content: Iterable[bytes]) -> None:
-        """Send one entry. Its path must not leave the volume; the engine holds that too."""
+        """Send one entry. Raises DamagedArchive for one whose path would leave the volume."""
+        if entry.path:
+            check_parts(entry.path)
+        if entry.kind is Kind.HARDLINK:
+            check_parts(entry.link)
         self._upload.write(encode_header(entry, entry.path or b".", entry.link))
         for piece in content:
             self._upload.write(piece)

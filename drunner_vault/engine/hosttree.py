@@ -6,6 +6,7 @@ opened in turn without following links, nothing existing is ever opened for writ
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -21,6 +22,7 @@ Report = Callable[[bytes, str], None]
 TreeItem = tuple[Entry, Iterable[bytes]]
 _PIECE = 1 << 20
 _SPARSE_BLOCK = 512
+_MAX_RUNS = 1 << 15  # of data in one file; with more, its header would not fit into a frame of the archive
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -41,7 +43,7 @@ class _Level:
 
     fd: int
     path: bytes
-    names: Iterator[bytes]
+    names: Iterator[bytes | str]
 
 
 class TreeReader:
@@ -70,7 +72,7 @@ class TreeReader:
                 if name is None:
                     os.close(self._levels.pop().fd)
                 else:
-                    yield from self._child(self._levels[-1], name)
+                    yield from self._child(self._levels[-1], os.fsencode(name))
         finally:
             while self._levels:
                 os.close(self._levels.pop().fd)
@@ -94,64 +96,66 @@ class TreeReader:
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
             yield self._descend(os.open(name, _DIRECTORY, dir_fd=fd), path)
-            return
-        inode = (status.st_dev, status.st_ino)
-        if kind == stat.S_IFSOCK:
+        elif kind == stat.S_IFSOCK:
             self._note(path, SOCKET_NOTE)
-        elif inode in self._links:
-            mode, first = stat.S_IMODE(status.st_mode), self._links[inode]
-            yield (
-                Entry(
-                    path,
-                    Kind.HARDLINK,
-                    mode,
-                    status.st_uid,
-                    status.st_gid,
-                    mtime_ns=status.st_mtime_ns,
-                    link=first,
-                ),
-                (),
-            )
         elif kind == stat.S_IFREG:
             yield from self._file(fd, name, path)
+        elif (first := self._first_name(status)) is not None:
+            yield _hard_link(path, status, first), ()
         else:
             link = os.readlink(name, dir_fd=fd) if kind == stat.S_IFLNK else b""
             yield self._entry(path, status, b"/proc/self/fd/%d/%b" % (fd, name), link=link), ()
-        if status.st_nlink > 1 and kind != stat.S_IFSOCK:
-            self._links.setdefault(inode, path)
+            self._remember(status, path)
 
     def _file(self, fd: int, name: bytes, path: bytes) -> Iterator[TreeItem]:
+        """A regular file or a further name of one, judged by what was opened: another may take its name meanwhile."""
         inner = os.open(name, _READ, dir_fd=fd)
         try:
             status = os.fstat(inner)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.ENOENT, "replaced while it was read")
+            if (first := self._first_name(status)) is not None:
+                yield _hard_link(path, status, first), ()
+                return
             entry = self._entry(path, status, inner, segments=_data_runs(inner, status))
             yield entry, self._content(inner, entry)
+            self._remember(status, path)
         finally:
             os.close(inner)
+
+    def _first_name(self, status: os.stat_result) -> bytes | None:
+        """The name under which this file was carried already."""
+        return self._links.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
+
+    def _remember(self, status: os.stat_result, path: bytes) -> None:
+        if status.st_nlink > 1:
+            self._links[status.st_dev, status.st_ino] = path
 
     def _content(self, fd: int, entry: Entry) -> Iterator[bytes]:
         """Exactly the data that `entry` announces; what cannot be read is made up with zeros, and reported."""
         runs = (Segment(0, entry.size),) if entry.segments is None else entry.segments
+        unreadable = ""
         for run in runs:
             at, end = run.offset, run.offset + run.size
             while at < end:
-                piece = self._piece(fd, entry.path, at, min(end - at, _PIECE))
+                size = min(end - at, _PIECE)
+                try:
+                    piece = os.pread(fd, size, at) or bytes(size)
+                except OSError as cause:
+                    unreadable = unreadable or f"could not be read from byte {at} on, zeros instead: {cause.strerror}"
+                    piece = bytes(size)
                 at += len(piece)
                 yield piece
-        if os.fstat(fd).st_size > entry.size:
-            self._report(entry.path, f"grew while it was read: only its first {entry.size} bytes are kept")
+        self._judge(entry, os.fstat(fd), unreadable)
 
-    def _piece(self, fd: int, path: bytes, at: int, size: int) -> bytes:
-        try:
-            piece = os.pread(fd, size, at)
-        except OSError as cause:
-            self._report(path, f"{size} bytes from {at} on are zeros: they could not be read: {cause.strerror}")
-            return bytes(size)
-        if not piece:
-            self._report(path, f"{size} bytes from {at} on are zeros: it shrank while it was read")
-        return piece or bytes(size)
+    def _judge(self, entry: Entry, now: os.stat_result, unreadable: str) -> None:
+        """Report, once, what is not as it was in a file that has been read."""
+        if unreadable:
+            self._report(entry.path, unreadable)
+        elif now.st_size < entry.size:
+            self._report(entry.path, f"shrank while it was read: zeros stand for what lay beyond byte {now.st_size}")
+        elif now.st_size > entry.size:
+            self._report(entry.path, f"grew while it was read: only its first {entry.size} bytes are kept")
 
     def _entry(
         self,
@@ -196,6 +200,11 @@ class TreeReader:
         return values
 
 
+def _hard_link(path: bytes, status: os.stat_result, first: bytes) -> Entry:
+    mode = stat.S_IMODE(status.st_mode)
+    return Entry(path, Kind.HARDLINK, mode, status.st_uid, status.st_gid, mtime_ns=status.st_mtime_ns, link=first)
+
+
 def _data_runs(fd: int, status: os.stat_result) -> tuple[Segment, ...] | None:
     """The data runs of a file with holes, each but the last a multiple of 512 bytes; None if it has no holes."""
     size = status.st_size
@@ -216,11 +225,28 @@ def _data_runs(fd: int, status: os.stat_result) -> tuple[Segment, ...] | None:
         start -= start % _SPARSE_BLOCK
         end = min(at + -at % _SPARSE_BLOCK, size)
         runs.append(Segment(start, end - start))
+    runs = _fewer(runs)
     if runs == [Segment(0, size)]:
         return None
     if not runs or runs[-1].offset + runs[-1].size < size:
         runs.append(Segment(size, 0))
     return tuple(runs)
+
+
+def _fewer(runs: list[Segment]) -> list[Segment]:
+    """At most _MAX_RUNS of them, the smallest holes between them filled: what was a hole there is stored as zeros."""
+    filled = _SPARSE_BLOCK
+    while len(runs) > _MAX_RUNS:
+        filled *= 2
+        merged = runs[:1]
+        for run in runs[1:]:
+            last = merged[-1]
+            if run.offset - (last.offset + last.size) <= filled:
+                merged[-1] = Segment(last.offset, run.offset + run.size - last.offset)
+            else:
+                merged.append(run)
+        runs = merged
+    return runs
 
 
 @dataclass
@@ -254,8 +280,12 @@ class TreeWriter:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        while self._stack:
-            self._leave()
+        try:
+            while self._stack and error is None:
+                self._leave()
+        finally:
+            while self._stack:
+                os.close(self._stack.pop().fd)
 
     def write(self, entry: Entry, content: Iterable[bytes]) -> None:
         """Make one entry. content: its stored data."""
@@ -279,7 +309,7 @@ class TreeWriter:
             self._stack[0].entry = entry
             return
         parent, _, name = entry.path.rpartition(b"/")
-        _check_parts(entry.path)
+        check_parts(entry.path)
         fd = self._enter(parent)
         if entry.kind is Kind.DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=fd)
@@ -319,12 +349,14 @@ class TreeWriter:
             else:
                 os.setxattr(where, attribute, value, follow_symlinks=False)
         except OSError as cause:
-            if cause.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.ERANGE):
+            # ext4 says that no space is left where a value is larger than it keeps; what does say so truly will again
+            refused = (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.ERANGE, errno.ENOSPC)
+            if cause.errno not in refused or (cause.errno == errno.ENOSPC and _is_full(self._stack[0].fd)):
                 raise
             self._report(entry.path, f"its attribute {attribute} is refused by this file system: {cause.strerror}")
 
     def _hard_link(self, fd: int, name: bytes, entry: Entry) -> None:
-        _check_parts(entry.link)
+        check_parts(entry.link)
         parent, _, target = entry.link.rpartition(b"/")
         source = self._open_directory(parent)
         try:
@@ -387,7 +419,75 @@ class TreeWriter:
         return fd
 
 
-def _check_parts(path: bytes) -> None:
+def remove_below(root: Path) -> None:
+    """Remove everything in a directory, however deep, following no link. Raises StorageError."""
+    try:
+        levels = [(os.open(root, _DIRECTORY), b"")]
+        try:
+            while levels:
+                fd, name = levels[-1]
+                inner = _remove_files(fd)
+                if inner is not None:
+                    levels.append((os.open(inner, _DIRECTORY, dir_fd=fd), inner))
+                    continue
+                os.close(levels.pop()[0])
+                if levels:
+                    os.rmdir(name, dir_fd=levels[-1][0])
+        finally:
+            for fd, _ in levels:
+                os.close(fd)
+    except OSError as cause:
+        raise storage_error("empty", root, cause) from cause
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a directory and everything in it. Raises StorageError."""
+    remove_below(root)
+    try:
+        root.rmdir()
+    except OSError as cause:
+        raise storage_error("remove", root, cause) from cause
+
+
+def _remove_files(fd: int) -> bytes | None:
+    """Remove what is no directory; returns the name of a directory that is still there."""
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                return os.fsencode(entry.name)
+            os.unlink(entry.name, dir_fd=fd)
+    return None
+
+
+def stored_bytes(root: Path) -> int:
+    """About how many bytes of content lie below a directory, holes left out."""
+    total = 0
+    levels = [_Level(os.open(root, _DIRECTORY), b"", iter(()))]
+    levels[0].names = iter(os.listdir(levels[0].fd))
+    try:
+        while levels:
+            name = next(levels[-1].names, None)
+            if name is None:
+                os.close(levels.pop().fd)
+                continue
+            with contextlib.suppress(OSError):  # what vanishes meanwhile
+                status = os.stat(name, dir_fd=levels[-1].fd, follow_symlinks=False)
+                total += min(status.st_size, status.st_blocks * 512)
+                if stat.S_ISDIR(status.st_mode):
+                    levels.append(_Level(os.open(name, _DIRECTORY, dir_fd=levels[-1].fd), b"", iter(())))
+                    levels[-1].names = iter(os.listdir(levels[-1].fd))
+    finally:
+        for level in levels:
+            os.close(level.fd)
+    return total
+
+
+def _is_full(fd: int) -> bool:
+    return os.fstatvfs(fd).f_bavail == 0
+
+
+def check_parts(path: bytes) -> None:
+    """Raises DamagedArchive for a path that would leave the tree it is in."""
     if b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
         raise _escape(path)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,8 +17,16 @@ from docker import errors as docker_errors
 from drunner_vault.durable import storage_error
 from drunner_vault.engine.archivecalls import LOST_READING, LOST_WRITING, MOUNT, ArchiveCallWriter, read_tree
 from drunner_vault.engine.connection import engine_errors
-from drunner_vault.engine.containers import Containers
-from drunner_vault.engine.hosttree import Report, TreeItem, TreeReader, TreeWriter
+from drunner_vault.engine.containers import HELPER_LABEL, Containers
+from drunner_vault.engine.hosttree import (
+    Report,
+    TreeItem,
+    TreeReader,
+    TreeWriter,
+    remove_below,
+    remove_tree,
+    stored_bytes,
+)
 from drunner_vault.errors import BadUsage, VolumeProblem
 from drunner_vault.tar import Entry, Kind
 
@@ -131,6 +138,8 @@ class Volumes:
         if users:
             raise VolumeProblem(f"volume {name} is still used by {users}", f"docker rm -f {users.replace(',', '')}")
         with engine_errors(f"remove volume {name}"), contextlib.suppress(docker_errors.NotFound):
+            for helper in self._client.api.containers(all=True, filters={"volume": name, "label": HELPER_LABEL}):
+                self._containers.remove(helper["Id"])  # a killed command left it
             self._client.api.remove_volume(name)
 
     def tree(self, volume: Volume, image: str, access: Access = Access.AUTO) -> VolumeTree:
@@ -154,7 +163,7 @@ class Volumes:
             return "the engine is on another machine"
         if os.geteuid() != 0:
             return "we are not root"
-        if not volume.mountpoint.is_dir():
+        if not volume.mountpoint.parent.is_dir():
             return f"{volume.mountpoint} is not to be seen from here"
         with engine_errors("ask the engine about itself"):
             security = self._client.api.info().get("SecurityOptions") or []
@@ -178,17 +187,11 @@ class HostTree:
 
     def estimate(self) -> int | None:
         """See VolumeTree."""
-        total = 0
-        for directory, _, names in os.walk(os.fsencode(self._root)):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    status = os.lstat(os.path.join(directory, name))
-                    total += min(status.st_size, status.st_blocks * 512)
-        return total
+        return stored_bytes(self._root)
 
     def empty(self) -> None:
         """See VolumeTree."""
-        _remove_below(self._root)
+        remove_below(self._root)
 
     def writer(self, report: Report) -> AbstractContextManager[EntryWriter]:
         """See VolumeTree."""
@@ -212,7 +215,7 @@ class HostTree:
             return
         try:
             if self._root.exists():
-                shutil.rmtree(self._root)
+                remove_tree(self._root)
             aside.rename(self._root)
         except OSError as cause:
             raise storage_error("put back", self._root, cause) from cause
@@ -221,7 +224,7 @@ class HostTree:
         """See VolumeTree."""
         aside = self._root.with_name(token)
         if aside.exists():
-            shutil.rmtree(aside)
+            remove_tree(aside)
 
 
 class EngineTree:
@@ -249,9 +252,13 @@ class EngineTree:
         return None
 
     def empty(self) -> None:
-        """See VolumeTree. A volume that nobody uses is made anew; else the image's own shell deletes its files."""
+        """See VolumeTree. A plain volume that nobody uses is made anew; else the image's own shell deletes its files.
+
+        What lies behind a driver or mount options would outlast its volume.
+        """
         volume = self._volume
-        if not self._containers.using([volume.name]):
+        plain = volume.driver == "local" and not volume.options
+        if plain and not self._containers.using([volume.name]):
             self._volumes.remove(volume.name)
             self._volumes.create(volume.name, volume.labels, volume.driver, volume.options)
             return
@@ -297,14 +304,3 @@ def mark_new(tree: VolumeTree, uid: int, installed: str) -> None:
     with tree.writer(lambda path, problem: None) as writer:
         writer.write(Entry(b"", Kind.DIRECTORY, 0o755, uid=uid), ())
         writer.write(Entry(b"install_date", Kind.FILE, 0o644, size=len(line)), (line,))
-
-
-def _remove_below(root: Path) -> None:
-    try:
-        for child in os.scandir(root):
-            if child.is_dir(follow_symlinks=False):
-                shutil.rmtree(child.path)
-            else:
-                os.unlink(child.path)
-    except OSError as cause:
-        raise storage_error("empty", root, cause) from cause

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from drunner_vault.durable import new_file, storage_error
+from drunner_vault.durable import Unbuffered, new_file, storage_error
 from drunner_vault.errors import BadUsage, NotFound
 
 PIPE = "-"
@@ -51,11 +51,9 @@ def open_destination(path: Path | None) -> Iterator[BinaryIO]:
         raise BadUsage(
             "an archive is not for a terminal", "send it on: drunner-vault backup SERVICE - | …, or name a file"
         )
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    except BrokenPipeError as cause:
-        raise storage_error("write to", "the pipe", cause) from cause
+    sys.stdout.flush()
+    # not through Python's buffer: what a reader that has gone left there would be written once more at exit, and fail
+    yield cast(BinaryIO, Unbuffered(sys.stdout.fileno(), "standard output"))
 
 
 @contextlib.contextmanager
@@ -67,13 +65,14 @@ def open_source(source: str, newest: Callable[[str], str | None]) -> Iterator[So
     if source == PIPE:
         yield Source("standard input", _checked(sys.stdin.buffer, "standard input"), None)
         return
-    path = _newest(Path(source), newest)
+    path = source_path(source, newest)
     try:
-        with path.open("rb", buffering=0) as stream:
-            size = path.stat().st_size if path.is_file() else None
-            yield Source(str(path), _checked(stream, str(path)), size)
+        stream = path.open("rb", buffering=0)
     except OSError as cause:
         raise storage_error("read", path, cause) from cause
+    with stream:
+        size = path.stat().st_size if path.is_file() else None
+        yield Source(str(path), _checked(stream, str(path)), size)
 
 
 def _checked(stream: object, name: str) -> Callable[[int], bytes]:
@@ -86,8 +85,12 @@ def _checked(stream: object, name: str) -> Callable[[int], bytes]:
     return read
 
 
-def _newest(path: Path, newest: Callable[[str], str | None]) -> Path:
-    """The path itself; for `DIRECTORY/latest` the newest archive in there."""
+def source_path(source: str, newest: Callable[[str], str | None]) -> Path:
+    """The file that a source names: itself, or for `DIRECTORY/latest` the newest archive in there.
+
+    Raises BadUsage for a directory, NotFound if there is no archive in it.
+    """
+    path = Path(source)
     if path.is_dir():
         raise BadUsage(f"{path} is a directory", f"name a file in it, or take the newest: {path / 'latest'}")
     if path.name != "latest" or path.exists() or not path.parent.is_dir():

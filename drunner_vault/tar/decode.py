@@ -166,14 +166,16 @@ class TarReader:
             return None, 0
         if (records[b"GNU.sparse.major"], records.get(b"GNU.sparse.minor")) != (b"1", b"0"):
             raise self._damaged("has a file with holes in a form other than GNU sparse 1.0")
-        blocks = bytearray()
         numbers: list[int] = []
+        started = b""
+        size = 0
         while not numbers or len(numbers) < 1 + 2 * numbers[0]:
-            if len(blocks) >= min(stored, _SPARSE_MAP_LIMIT):
+            if size >= min(stored, _SPARSE_MAP_LIMIT):
                 raise self._damaged("has a sparse map that does not end")
-            blocks += self._exactly(BLOCK)
-            numbers = [_decimal(line) for line in bytes(blocks).split(b"\n")[:-1] if line.strip(b"\0")]
-        return self._segments(numbers, records, stored - len(blocks)), len(blocks)
+            *lines, started = (started + self._exactly(BLOCK)).split(b"\n")
+            numbers += [_decimal(line) for line in lines]
+            size += BLOCK
+        return self._segments(numbers, records, stored - size), size
 
     def _segments(self, numbers: list[int], records: dict[bytes, bytes], data: int) -> tuple[Segment, ...]:
         pairs = numbers[1 : 1 + 2 * numbers[0]]

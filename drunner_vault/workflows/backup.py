@@ -7,21 +7,24 @@ Nothing is copied aside. The workload is paused only while its volumes are read;
 
 from __future__ import annotations
 
+import io
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from drunner_vault import __version__
-from drunner_vault.age import EncryptWriter, Recipient
+from drunner_vault.age import EncryptWriter, Recipient, read_header
 from drunner_vault.archive import (
     HOOK,
     IMAGES,
     SCRIPTS,
     VOLUMES,
     ArchiveWriter,
+    HashingSink,
     Manifest,
     Root,
+    Sidecar,
     Sink,
     VolumeRecord,
     WriterOptions,
@@ -35,13 +38,16 @@ from drunner_vault.workflows.workload import Embed, TreeItem, Workload
 
 @dataclass(frozen=True)
 class BackupChoices:
-    """What a person decides about a backup. recipients: whom it is encrypted to; none: in the clear."""
+    """What a person decides about a backup. recipients: whom it is encrypted to; none: in the clear. sign: makes the
+    signature of its root; None leaves it unsigned. sidecar: whether to hash it for one."""
 
     recipients: Sequence[Recipient] = ()
     embed: Embed = Embed.AUTO
     level: int = 3
     threads: int = 0
     host: str = "localhost"
+    sign: Callable[[bytes], bytes] | None = None
+    sidecar: bool = False
 
 
 @dataclass
@@ -67,6 +73,14 @@ class BackupReport:
     problems: list[dict[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class BackupResult:
+    """A finished backup. sidecar: of the archive, if one was asked for; its file name is still to be filled in."""
+
+    report: BackupReport
+    sidecar: Sidecar | None
+
+
 class _CountingSink:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -79,14 +93,15 @@ class _CountingSink:
 
 def backup(
     workload: Workload, sink: Sink, choices: BackupChoices, clock: Clock, progress: Progress | None = None
-) -> BackupReport:
+) -> BackupResult:
     """Write a whole archive of the workload into `sink`, which is not closed.
 
     Raises whatever stops it; what the sink got so far is then no archive, and whoever owns the sink drops it.
     """
     started = clock.monotonic()
     run = _Backup(workload, choices, clock, progress or Silent())
-    counting = _CountingSink(sink)
+    hashing = HashingSink(sink) if choices.sidecar else None
+    counting = _CountingSink(hashing or sink)
     encrypted = EncryptWriter(counting, choices.recipients) if choices.recipients else None
     run.write(encrypted or counting)
     if encrypted:
@@ -95,7 +110,14 @@ def backup(
     report.bytes = counting.bytes
     report.encrypted = encrypted is not None
     report.seconds = round(clock.monotonic() - started, 3)
-    return report
+    return BackupResult(report, _sidecar(hashing, run.manifest, encrypted) if hashing else None)
+
+
+def _sidecar(hashing: HashingSink, manifest: Manifest, encrypted: EncryptWriter | None) -> Sidecar:
+    if encrypted is None:
+        return hashing.sidecar("", manifest, b"", [])
+    recipients = read_header(io.BytesIO(encrypted.head)).recipient_types
+    return hashing.sidecar("", manifest, encrypted.head, list(recipients))
 
 
 class _Backup:
@@ -110,11 +132,13 @@ class _Backup:
         self._images = workload.images(choices.embed)
         self._volumes = workload.volumes()
         self.report = BackupReport(self._service.name)
+        self._started = clock.now()
+        self.manifest = self._manifest(isoformat(self._started))
 
     def write(self, sink: Sink) -> None:
-        now = self._clock.now()
-        options = WriterOptions(self._choices.level, self._choices.threads, pad=bool(self._choices.recipients))
-        with ArchiveWriter(sink, self._manifest(isoformat(now)), int(now.timestamp()), options) as writer:
+        choices = self._choices
+        options = WriterOptions(choices.level, choices.threads, pad=bool(choices.recipients), sign=choices.sign)
+        with ArchiveWriter(sink, self.manifest, int(self._started.timestamp()), options) as writer:
             self._add_scripts(writer)
             self._add_images(writer)
             self._add_quiesced(writer)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from drunner_vault.archive import archive_name
+from drunner_vault.archive.sidecar import SUFFIX
+from drunner_vault.durable import new_file
 from drunner_vault.engine import Access
 from drunner_vault.errors import AlreadyExists
 from drunner_vault.stores.plain import PIPE, destination_path, open_destination
@@ -33,6 +36,10 @@ def backup_to_file(
     with working_on(host, name, f"backup {name}") as home:
         service = DrunnerService(host, home, Access(access))
         with open_destination(path) as sink:
-            report = backup(service, sink, choices, host.clock, progress)
+            result = backup(service, sink, choices, host.clock, progress)
+        if path is not None and result.sidecar is not None:
+            with new_file(path.with_name(path.name + SUFFIX), 0o644) as stream:
+                stream.write(replace(result.sidecar, archive=path.name).encode())
+    report = result.report
     report.archive = str(path) if path else "standard output"
     return report

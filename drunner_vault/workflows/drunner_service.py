@@ -11,14 +11,22 @@ from pathlib import Path
 
 from drunner_vault.archive import ImageRecord, Manifest, ServiceRecord, VolumeRecord
 from drunner_vault.engine import Access, Image, VolumeTree
-from drunner_vault.errors import BadUsage, DamagedArchive, ImageNotFound, ServiceExists, UnsupportedArchive, VaultError
+from drunner_vault.errors import (
+    BadUsage,
+    DamagedArchive,
+    ImageNotFound,
+    Interrupted,
+    ServiceExists,
+    UnsupportedArchive,
+    VaultError,
+)
 from drunner_vault.services import paused
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.services.launcher import check_launcher_free
 from drunner_vault.services.names import volume_names
 from drunner_vault.workflows.host import ServiceHost
-from drunner_vault.workflows.install import CheckedImage, check_image, install_steps, require_valid
+from drunner_vault.workflows.install import CheckedImage, check_image, fetch, install_steps, require_valid
 from drunner_vault.workflows.undo import Undo, all_or_nothing
 from drunner_vault.workflows.working import working_on
 from drunner_vault.workflows.workload import Embed, TreeItem
@@ -90,7 +98,10 @@ class DrunnerService:
 
     @contextlib.contextmanager
     def quiesced(self) -> Iterator[Path]:
-        """See Workload. `backupend` follows `backupstart` even if that failed, and even if we are killed."""
+        """See Workload. `backupend` follows `backupstart` even if that failed, and even if we are killed.
+
+        If it is interrupted itself, it is called once more.
+        """
         host, home = self._host, self._home
         hook = home.dialect().hook(Event.BACKUP_END)
         with host.staging(home.name) as directory:
@@ -106,7 +117,11 @@ class DrunnerService:
                 except BaseException:
                     self._resume_after_failure(directory)
                     raise
-                host.call_hook(home, Event.BACKUP_END, str(directory))
+                try:
+                    host.call_hook(home, Event.BACKUP_END, str(directory))
+                except (Interrupted, KeyboardInterrupt):
+                    self._resume_after_failure(directory)
+                    raise
             finally:
                 promise.done()
 
@@ -173,17 +188,21 @@ class DrunnerReinstaller:
             )
         check_launcher_free(self._host.bin_dir, home.name)
         for name in volume_names(home.name, [volume.path for volume in manifest.volumes]):
-            if self._host.engine.volumes.find(name) is None:
-                continue
-            if not self._choices.replace:
-                raise ServiceExists(
-                    f"volume {name} is here already, kept by an earlier uninstall",
-                    "give another name, or replace its content: restore --replace",
-                )
-            if users := self._host.engine.containers.using([name]):
-                raise ServiceExists(
-                    f"volume {name} is used by container {users[0].name}", f"docker rm -f {users[0].name}"
-                )
+            _require_replaceable(self._host, name, self._choices)
+
+
+def _require_replaceable(host: ServiceHost, name: str, choices: RestoreChoices) -> bool:
+    """Whether a volume is here already. Raises ServiceExists unless its content may be replaced."""
+    if host.engine.volumes.find(name) is None:
+        return False
+    if not choices.replace:
+        raise ServiceExists(
+            f"volume {name} is here already, kept by an earlier uninstall",
+            "give another name, or replace its content: restore --replace",
+        )
+    if users := host.engine.containers.using([name]):
+        raise ServiceExists(f"volume {name} is used by container {users[0].name}", f"docker rm -f {users[0].name}")
+    return True
 
 
 class DrunnerReinstallation:
@@ -242,10 +261,14 @@ class DrunnerReinstallation:
                 self.image = reference
         if self._choices.image:
             self.image = self._choices.image
-            self._host.engine.images.ensure(self.image)
+            fetch(self._host, self._undo, self.image)
+        if not self.image:
+            raise DamagedArchive(
+                "the archive does not say which image its service is made from", "restore --image IMAGE"
+            )
         checked = check_image(self._host, self.image)
         targets = self._match_volumes(checked)
-        self._set_volumes_aside(list(targets.values()), checked)
+        self._set_volumes_aside(volume_names(self.name, checked.config.volumes), checked)
         install_steps(self._host, self._undo, self._home, self.image, checked)
         names = list(targets.values())
         self._standing_still.enter_context(self._host.engine.containers.suspended(names))
@@ -347,13 +370,17 @@ class DrunnerReinstallation:
         names = volume_names(self.name, [v.path for v in archived] if by_path else paths[: len(archived)])
         return {volume.name: name for volume, name in zip(archived, names, strict=True)}
 
-    def _set_volumes_aside(self, names: list[str], checked: CheckedImage) -> None:
-        """Volumes that are here already are emptied, their files kept until the restore has succeeded."""
-        for name in names:
-            volume = self._host.engine.volumes.find(name)
-            if volume is None:
-                continue
-            tree = self._host.engine.volumes.tree(volume, checked.image.id, self._choices.access)
+    def _set_volumes_aside(self, names: Iterable[str], checked: CheckedImage) -> None:
+        """Volumes that are here already are emptied, their files kept until the restore has succeeded.
+
+        That is done in their directories where it can be, whatever is wished for the archive's files: they come back as
+        they were, then, should the restore fail.
+        """
+        for name in [name for name in names if _require_replaceable(self._host, name, self._choices)]:
+            volume = self._host.engine.volumes.get(name)
+            tree = self._host.engine.volumes.tree(volume, checked.image.id)
+            if tree.lost_reading:
+                self._host.notice(f"should the restore fail, {name} comes back without {'; '.join(tree.lost_reading)}")
             step = {
                 "volume": name,
                 "image": checked.image.id,

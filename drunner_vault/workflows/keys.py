@@ -6,6 +6,7 @@ Nothing is ever written in the clear because a key was missing; and no key stand
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.age import (
@@ -34,7 +35,10 @@ def passphrase(environment: Mapping[str, str]) -> str | None:
     if value := environment.get("DRUNNER_PASSPHRASE"):
         return value
     if path := environment.get("DRUNNER_PASSPHRASE_FILE"):
-        line = _read_key_file(Path(path)).decode("utf-8", "replace").partition("\n")[0].rstrip("\r")
+        try:
+            line = _read_key_file(Path(path)).decode("utf-8").partition("\n")[0].rstrip("\r")
+        except UnicodeDecodeError as cause:
+            raise BadKey(f"the passphrase file {path} is not UTF-8 text", "write the passphrase as UTF-8") from cause
         if not line:
             raise BadKey(f"the passphrase file {path} is empty", "put the passphrase on its first line")
         return line
@@ -90,12 +94,20 @@ def identities(
     return found
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An archive's zstd stream. recipients: kinds of those it is encrypted to; none if it is in the clear."""
+
+    read: Callable[[int], bytes]
+    recipients: tuple[str, ...]
+
+
 def opened(
     read: Callable[[int], bytes],
     name: str,
     offered: Callable[[], list[Identity]],
     ask: Callable[[str], str] | None,
-) -> Callable[[int], bytes]:
+) -> Opened:
     """The zstd stream inside an archive, decrypted if it is encrypted.
 
     offered: the identities, asked for only if they are needed. ask: prompts a person for a passphrase. Raises
@@ -104,7 +116,7 @@ def opened(
     held = _Held(read)
     start = held.peek(_ENOUGH)
     if start.startswith(_ZSTD_MAGIC):
-        return held.read
+        return Opened(held.read, ())
     if not start.startswith((MAGIC, ARMOR_BEGIN)):
         what = "is empty" if not start else "is neither age-encrypted nor a zstd stream"
         raise NotAnArchive(
@@ -113,7 +125,8 @@ def opened(
     keys = offered()
     if not keys and ask and b"-> scrypt " in held.peek(_FIRST_STANZA):
         keys = [ScryptIdentity(ask(f"Passphrase of {name}"))]
-    return DecryptReader(held, keys).read
+    decrypted = DecryptReader(held, keys)
+    return Opened(decrypted.read, tuple(decrypted.header.recipient_types))
 
 
 class _Held:

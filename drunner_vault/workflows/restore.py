@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from drunner_vault.archive import HOOK, IMAGES, VOLUMES, ArchiveReader
 from drunner_vault.clock import Clock
 from drunner_vault.engine import EntryWriter, TreeWriter
+from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar import Entry, Kind, Member
 from drunner_vault.workflows.workload import Reinstallation, Reinstaller, TreeItem
 
@@ -42,13 +43,15 @@ def restore(
     read: Callable[[int], bytes],
     reinstaller: Reinstaller,
     clock: Clock,
+    signed: Iterator[bytes] | None = None,
 ) -> RestoreReport:
     """Install anew what the archive holds, and fill its volumes.
 
-    read: gives up to n bytes of the archive's zstd stream. Raises whatever stops it; the host is then as it was.
+    read: gives up to n bytes of the archive's zstd stream. signed: see ArchiveReader. Raises whatever stops it; the
+    host is then as it was.
     """
     started = clock.monotonic()
-    with ArchiveReader(read) as archive:
+    with ArchiveReader(read, signed=signed) as archive:
         report = RestoreReport(archive.manifest.service.name, archive.manifest.created)
         with reinstaller.begin(archive.manifest) as reinstallation:
             _Restore(archive, reinstallation, report).run()
@@ -73,6 +76,7 @@ class _Restore:
         self._reinstallation = reinstallation
         self._report = report
         self._records = {volume.name.encode(): volume for volume in archive.manifest.volumes}
+        self._filled: list[bytes] = []
         self._installed = False
 
     def run(self) -> None:
@@ -91,6 +95,11 @@ class _Restore:
                 self._install()
                 self._fill_volume(name, items)
         self._install()
+        if missing := sorted(set(self._records) - set(self._filled)):
+            raise DamagedArchive(
+                f"the archive lacks the files of volume {missing[0].decode()}, which its manifest names",
+                "do not trust this archive",
+            )
 
     def _items(self, members: Iterable[tuple[Member, Iterator[bytes]]], prefix: bytes) -> Iterator[TreeItem]:
         """Members as entries below their component."""
@@ -106,6 +115,7 @@ class _Restore:
         record = self._records[name]
         tree = self._reinstallation.volume_tree(record)
         self._fill(tree.writer(self._problem(VOLUMES + b"/" + name)), items)
+        self._filled.append(name)
         self._report.volumes.append(record.name)
         lost = [*record.lost, *tree.lost_writing]
         if lost:

@@ -1,17 +1,23 @@
-"""Restoring a dRunner service from where a person said."""
+"""Restoring a dRunner service from where a person said, if its sender is to be trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from drunner_vault.age import Identity
 from drunner_vault.archive import archive_stamp
-from drunner_vault.stores.plain import open_source
+from drunner_vault.errors import WrongKey
+from drunner_vault.stores.plain import Source, open_source
 from drunner_vault.workflows.drunner_service import DrunnerReinstaller, RestoreChoices
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.keys import opened
+from drunner_vault.workflows.opening import is_seekable, open_archive
 from drunner_vault.workflows.progress import Progress
 from drunner_vault.workflows.restore import RestoreReport, restore
+from drunner_vault.workflows.trust import Trust, require_trusted
+
+_SCRYPT = "scrypt"  # whoever made it knows the passphrase
 
 
 def restore_from_file(
@@ -20,13 +26,16 @@ def restore_from_file(
     choices: RestoreChoices,
     offered: Callable[[], list[Identity]],
     ask: Callable[[str], str] | None,
+    trust: Trust | None,
     progress: Progress,
 ) -> tuple[str, RestoreReport]:
     """Restore a service from a file or a pipe; returns its name on this host, and what was done.
 
-    offered: the identities to decrypt with, asked for only if the archive is encrypted.
+    offered: the identities to decrypt with, asked for only if the archive is encrypted. trust: who may have made the
+    archive; None for anybody. Raises WrongKey if an archive for a public key was made by nobody who is trusted.
     """
-    with open_source(source, archive_stamp) as archive:
+    with contextlib.ExitStack() as stack:
+        archive = stack.enter_context(open_source(source, archive_stamp))
 
         def read(size: int) -> bytes:
             data = archive.read(size)
@@ -35,5 +44,31 @@ def restore_from_file(
 
         progress.begin("restoring", archive.size)
         stream = opened(read, archive.name, offered, ask)
-        report = restore(stream, DrunnerReinstaller(host, choices), host.clock)
+        signed = None
+        if trust is not None and stream.recipients and _SCRYPT not in stream.recipients:
+            signed = _signed_frames(stack, source, archive, offered, trust)
+        report = restore(stream.read, DrunnerReinstaller(host, choices), host.clock, signed)
     return choices.name or report.archived, report
+
+
+def _signed_frames(
+    stack: contextlib.ExitStack,
+    source: str,
+    archive: Source,
+    offered: Callable[[], list[Identity]],
+    trust: Trust,
+) -> Iterator[bytes]:
+    """The frames that a trusted signature vouches for, known before any of them is used.
+
+    Anybody can encrypt to a public key. A signature stands at the archive's end, so a pipe shows it too late: the
+    service's scripts would have run by then.
+    """
+    if not is_seekable(source):
+        raise WrongKey(
+            f"{archive.name} is no file, so its signature cannot be checked before its scripts are run",
+            "save it to a file first; or, if you know where it comes from: restore --any-sender",
+        )
+    random_access = stack.enter_context(open_archive(source, offered)).archive
+    closing = random_access.closing
+    require_trusted(trust.sender(closing.root_bytes, closing.signature), archive.name)
+    return random_access.frame_lines()

@@ -28,7 +28,7 @@ case "$1 $2" in
          field=${4#*State.}; grep -q "${field%\\}\\}}" "$WORLD/containers/${!#}" && echo true || echo false
       fi ;;
    "volume inspect") [ -f "$WORLD/volumes/$3" ] ;;
-   run*) while [ "$1" != an/image ]; do shift; done; shift; "$@" ;;
+   run*) while [ "$1" != an/image ]; do shift; done; shift; "$@" && [ ! -f "$WORLD/broken" ] ;;
    rm*) ;;
    *) exit 99 ;;
 esac
@@ -174,6 +174,15 @@ def test_a_failing_transfer_removes_its_container_and_dies(
     assert (done.returncode, "not reached" in done.stdout) == (1, False)
     assert "could not transfer" in done.stderr
     assert "docker rm x-" in (tmp_path / "calls").read_text()
+
+
+def test_a_transfer_that_breaks_off_after_good_data_is_a_failure(bash: Bash, tmp_path: Path) -> None:
+    for name in ("inside", "here"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken").touch()
+    done = bash(f'{TRANSFER}utils_export "{tmp_path}/inside" "{tmp_path}/here"')
+    assert done.returncode == 1
+    assert "could not transfer" in done.stderr
 
 
 def test_saved_variables_are_there_the_next_time(bash: Bash, tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""The sidecar: a small JSON file beside an archive in a store, written last. It is the commit, and it needs no key.
+
+It lets anybody check that the object is what was written, and it keeps a copy of the age header, whose loss would lose
+everything. An archive whose sidecar is lost is still a whole archive.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from drunner_vault.archive.frames import Sink
+from drunner_vault.archive.manifest import Manifest
+from drunner_vault.errors import DamagedArchive
+
+FORMAT = "drunner-vault-sidecar"
+VERSION = 1
+CHUNK = 16 << 20
+SUFFIX = ".json"
+_MAX_CHUNK = 1 << 30
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is known of an archive without a key. chunks: SHA-256 of each `chunk_size` bytes, hex. age_header: header
+    and nonce as they stand in the file; empty for an archive in the clear."""
+
+    archive: str
+    size: int
+    sha256: str
+    chunks: list[str] = field(default_factory=list)
+    chunk_size: int = CHUNK
+    age_header: bytes = b""
+    recipients: list[str] = field(default_factory=list)
+    id: str = ""
+    created: str = ""
+    host: str = ""
+    service: str = ""
+
+    def encode(self) -> bytes:
+        """The sidecar as a file."""
+        document = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        document["age_header"] = base64.b64encode(self.age_header).decode() or None
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def parse_sidecar(data: bytes) -> Sidecar:
+    """The sidecar that a file holds. Raises DamagedArchive if it is none."""
+    try:
+        document: dict[str, Any] = json.loads(data)
+        if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
+            raise ValueError("it is of another format or version")
+        header = document.get("age_header")
+        sidecar = Sidecar(
+            archive=str(document["archive"]),
+            size=int(document["size"]),
+            sha256=str(document["sha256"]),
+            chunks=[str(chunk) for chunk in document["chunks"]],
+            chunk_size=int(document["chunk_size"]),
+            age_header=base64.b64decode(header, validate=True) if header else b"",
+            recipients=[str(kind) for kind in document.get("recipients", [])],
+            **{key: str(document.get(key, "")) for key in ("id", "created", "host", "service")},
+        )
+        if not 0 < sidecar.chunk_size <= _MAX_CHUNK or len(sidecar.chunks) != -(-sidecar.size // sidecar.chunk_size):
+            raise ValueError("its sizes do not agree")
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise DamagedArchive(f"the sidecar is malformed: {cause}", "check the archive with a key instead") from cause
+    return sidecar
+
+
+class HashingSink:
+    """Passes bytes on, and makes a sidecar of what went by."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._hashes = ChunkHashes(CHUNK)
+
+    def write(self, data: bytes) -> None:
+        """Take all of `data`."""
+        self._sink.write(data)
+        self._hashes.update(data)
+
+    def sidecar(self, archive: str, manifest: Manifest, age_header: bytes, recipients: list[str]) -> Sidecar:
+        """The sidecar of all that was written, under the archive's file name."""
+        whole, chunks = self._hashes.finish()
+        return Sidecar(
+            archive,
+            self._hashes.size,
+            whole,
+            chunks,
+            CHUNK,
+            age_header,
+            recipients,
+            manifest.id,
+            manifest.created,
+            manifest.host,
+            manifest.service.name,
+        )
+
+
+class ChunkHashes:
+    """SHA-256 of a stream, and of each of its chunks."""
+
+    def __init__(self, chunk_size: int) -> None:
+        self._chunk_size = chunk_size
+        self._whole, self._chunk = hashlib.sha256(), hashlib.sha256()
+        self._in_chunk = 0
+        self._chunks: list[str] = []
+        self.size = 0
+
+    def update(self, data: bytes) -> None:
+        """The next bytes of the stream."""
+        self._whole.update(data)
+        self.size += len(data)
+        view = memoryview(data)
+        while view:
+            part = view[: self._chunk_size - self._in_chunk]
+            view = view[len(part) :]
+            self._chunk.update(part)
+            self._in_chunk += len(part)
+            if self._in_chunk == self._chunk_size:
+                self._next_chunk()
+
+    def finish(self) -> tuple[str, list[str]]:
+        """Of the whole, and of all chunks."""
+        if self._in_chunk:
+            self._next_chunk()
+        return self._whole.hexdigest(), self._chunks
+
+    def _next_chunk(self) -> None:
+        self._chunks.append(self._chunk.hexdigest())
+        self._chunk = hashlib.sha256()
+        self._in_chunk = 0
+
+
+def differences(sidecar: Sidecar, pieces: Iterable[bytes]) -> Iterator[str]:
+    """What of an object is not as its sidecar says, a sentence each; nothing if all is. pieces: the object's bytes."""
+    hashes = ChunkHashes(sidecar.chunk_size)
+    for piece in pieces:
+        hashes.update(piece)
+    whole, chunks = hashes.finish()
+    if hashes.size != sidecar.size:
+        yield f"it is {hashes.size} bytes long, and was {sidecar.size}"
+    for number, (found, stated) in enumerate(zip(chunks, sidecar.chunks, strict=False)):
+        if found != stated:
+            start = number * sidecar.chunk_size
+            yield f"its bytes {start} to {min(start + sidecar.chunk_size, hashes.size) - 1} are not as written"
+    if chunks == sidecar.chunks and whole != sidecar.sha256:
+        yield "its SHA-256 is not the one that its sidecar states"

@@ -1,0 +1,58 @@
+"""verify: whether an archive is as it was written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from drunner_vault.cli.common import asker, common_options, key_file_option, offered_identities
+from drunner_vault.cli.output import Output, size
+
+
+@click.command(epilog="Example: drunner-vault verify /backups/latest -i key.txt")
+@click.argument("source")
+@click.option("--quick", is_flag=True, help="Read only head and tail.")
+@click.option("--no-key", is_flag=True, help="Hold the file against its sidecar, without any key.")
+@click.option("--sidecar", type=click.Path(path_type=Path), metavar="FILE", help="The sidecar, if not SOURCE.json.")
+@key_file_option
+@common_options
+def command(
+    source: str, quick: bool, no_key: bool, sidecar: Path | None, identity_files: tuple[Path, ...], as_json: bool
+) -> None:
+    """Prove that the archive SOURCE is as it was written, without restoring it.
+
+    Every byte is read: encryption, checksums, digests, the index against the tar, the signature. Exits 1 if anything
+    is not as it must be.
+    """
+    from drunner_vault import wiring
+    from drunner_vault.workflows.verify import verify, verify_ends, verify_without_key
+
+    if quick and no_key:
+        raise click.UsageError("--quick needs a key, and --no-key reads everything")
+    output = Output(as_json=as_json)
+    trust, offered = wiring.trust(os.environ), offered_identities(identity_files)
+    with output.progress() as progress:
+        if no_key:
+            report = verify_without_key(source, sidecar, progress)
+        elif quick:
+            report = verify_ends(source, offered, trust)
+        else:
+            report = verify(source, offered, asker(), trust, progress)
+    output.document(asdict(report))
+    output.text(_summary(asdict(report)))
+    if report.problem_count:
+        output.notice(f"the backup itself could not carry {report.problem_count} files as they were; see inspect")
+
+
+def _summary(report: dict[str, object]) -> str:
+    if report["checked"] == "sidecar":
+        return f"{report['archive']} is what its sidecar says, byte for byte"
+    whole = "is whole" if report["checked"] == "everything" else "has both its ends; its middle was not read"
+    content = report["content"]
+    held = f"{report['members']} files of {size(float(str(content)))}"
+    return (
+        f"{report['archive']} {whole}: {report['service']} as it was at {report['created']}, {held}, {report['sender']}"
+    )

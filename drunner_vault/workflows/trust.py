@@ -1,0 +1,115 @@
+"""Who made an archive, and whether this host trusts them.
+
+age proves nothing about who wrote a file, and restoring one runs its scripts as root. So each host signs what it
+makes, with a key of its own, and trusts its own key and those a person has named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from drunner_vault.durable import new_file, replace_file, storage_error
+from drunner_vault.errors import AlreadyExists, NoChange, WrongKey
+from drunner_vault.signing import AllowedSigners, SignerKey, SigningKey, verify
+
+_KEY_FILE = "signing_key"
+_ALLOWED_FILE = "allowed_signers"
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who made an archive. key: None if it is not signed. name: under which this host trusts that key, None if it does
+    not."""
+
+    key: SignerKey | None
+    name: str | None
+
+    def describe(self) -> str:
+        """In words, for people."""
+        if self.key is None:
+            return "not signed"
+        return f"signed by {self.name or 'a key that is not trusted here'} ({self.key.fingerprint})"
+
+
+class Trust:
+    """The signing key and the trusted signers of a host, in its settings' directory."""
+
+    def __init__(self, directory: Path, host: str) -> None:
+        self._directory = directory
+        self._host = host
+
+    def signing_key(self) -> SigningKey:
+        """This host's key, made when it is first needed. Raises BadKey or StorageError."""
+        path = self._directory / _KEY_FILE
+        found = self._own_key()
+        if found is not None:
+            return found
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise storage_error("create", self._directory, cause) from cause
+        with contextlib.suppress(AlreadyExists), new_file(path) as stream:
+            stream.write(SigningKey.generate().encode())
+        return SigningKey.parse(self._read(path), str(path))
+
+    def signer_line(self) -> str:
+        """What another host's `key trust` takes to trust this one."""
+        return self.signing_key().public().allowed_line(self._host)
+
+    def sender(self, root: bytes, signature: bytes | None) -> Sender:
+        """Who signed an archive's root. Raises DamagedArchive if the signature is not of this root."""
+        if signature is None:
+            return Sender(None, None)
+        key = verify(signature, root)
+        own = self._own_key()
+        if own is not None and own.public() == key:
+            return Sender(key, self._host)
+        return Sender(key, self._allowed().name(key))
+
+    def add(self, line: str) -> SignerKey:
+        """Trust a signer, given as a line of allowed signers. Raises NoChange if it is trusted already, BadKey."""
+        text = self._allowed_text()
+        added = AllowedSigners(line, "the signer").only()
+        if AllowedSigners(text, str(self._directory / _ALLOWED_FILE)).name(added) is not None:
+            raise NoChange(f"{added.fingerprint} is trusted already")
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise storage_error("create", self._directory, cause) from cause
+        separator = "" if not text or text.endswith("\n") else "\n"
+        replace_file(self._directory / _ALLOWED_FILE, f"{text}{separator}{line.strip()}\n".encode(), 0o644)
+        return added
+
+    def _own_key(self) -> SigningKey | None:
+        path = self._directory / _KEY_FILE
+        return SigningKey.parse(self._read(path), str(path)) if path.exists() else None
+
+    def _allowed(self) -> AllowedSigners:
+        return AllowedSigners(self._allowed_text(), str(self._directory / _ALLOWED_FILE))
+
+    def _allowed_text(self) -> str:
+        path = self._directory / _ALLOWED_FILE
+        return self._read(path).decode("utf-8", "replace") if path.exists() else ""
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as cause:
+            raise storage_error("read", path, cause) from cause
+
+
+def require_trusted(sender: Sender, name: str) -> None:
+    """Raises WrongKey unless the sender is trusted, with the way out."""
+    if sender.name is not None:
+        return
+    if sender.key is None:
+        raise WrongKey(
+            f"{name} is not signed: whoever knows its recipient may have made it; restoring runs its scripts as root",
+            "if you know where it comes from: restore --any-sender",
+        )
+    raise WrongKey(
+        f"{name} is {sender.describe()}, and restoring runs its scripts as root",
+        "on the host that made it: drunner-vault key signer; here: drunner-vault key trust LINE; or once: --any-sender",
+    )
