@@ -275,8 +275,8 @@ def _raw_frame(reader: ByteReader, offset: int) -> RawFrame:
     if not size_bytes:
         raise _unlike_ours(offset, "does not state the size of its content")
     content = int.from_bytes(head[-size_bytes:], "little") + (256 if size_bytes == 2 else 0)
-    if content > MAX_FRAME_CONTENT:
-        raise _unlike_ours(offset, f"claims {content} bytes of content, more than {MAX_FRAME_CONTENT}")
+    if not 0 < content <= MAX_FRAME_CONTENT:
+        raise _unlike_ours(offset, f"claims {content} bytes of content, and may hold 1 to {MAX_FRAME_CONTENT}")
     if not single_segment and _window(head[1]) > MAX_FRAME_CONTENT:
         raise _unlike_ours(offset, "asks for a window above 8 MiB")
     pieces = [FRAME_MAGIC, head, *_blocks(reader, offset, content), reader.exactly(4, "a frame's checksum")]

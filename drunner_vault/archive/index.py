@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from blake3 import blake3
 
+from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.frames import Frame
 from drunner_vault.archive.layout import SHARD_BYTES, SHARD_ROWS
 from drunner_vault.errors import DamagedArchive
@@ -155,7 +156,7 @@ class Spool:
 
 def _row_name(line: bytes) -> str:
     """What the root says of a shard's first and last row: its path (or path in base64) or frame number."""
-    row = parse_row(line)
+    row = parse(line, "a row of the index", lambda fields: fields.values)
     return str(row.get("path", row.get("path_base64", row.get("frame", ""))))
 
 
@@ -192,20 +193,9 @@ def same_row(line: bytes, ours: bytes) -> bool:
         return True
     try:
         row, expected = json.loads(line), json.loads(ours)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(row, dict) and all(key in row and row[key] == value for key, value in expected.items())
-
-
-def parse_row(line: bytes) -> dict[str, Any]:
-    """One index row. Raises DamagedArchive if it is none."""
-    try:
-        row = json.loads(line)
-    except ValueError as cause:
-        raise DamagedArchive(f"the index has a line that is not JSON: {cause}") from cause
-    if not isinstance(row, dict):
-        raise DamagedArchive("the index has a line that is not an object")
-    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,34 +227,24 @@ class MemberRow:
 
 def parse_member_row(line: bytes) -> MemberRow:
     """The row that a line of a member shard holds. Raises DamagedArchive if it is none."""
-    row = parse_row(line)
-    try:
-        device = row.get("device", (0, 0))
-        found = MemberRow(
-            _bytes_of(row, "path"),
-            Kind(row["type"]),
-            int(row["mode"]),
-            int(row["uid"]),
-            int(row["gid"]),
-            int(row["mtime_ns"]),
-            int(row["offset"]),
-            _bytes_of(row, "link"),
-            (int(device[0]), int(device[1])),
-            int(row.get("size", 0)),
-            str(row.get("blake3", "")),
-            int(row.get("content", 0)),
-            int(row.get("stored", 0)),
-            tuple(str(name) for name in row.get("xattrs", ())),
-        )
-    except (KeyError, IndexError, TypeError, ValueError) as cause:
-        raise DamagedArchive(f"the index has a malformed row: {line[:200]!r}", "do not trust this archive") from cause
-    if min(found.offset, found.content, found.stored, found.size, found.mode) < 0:
-        raise DamagedArchive(f"the index has a row with a negative number: {line[:200]!r}", "do not trust this archive")
-    return found
+    return parse(line, "a row of the index", _member_row)
 
 
-def _bytes_of(row: dict[str, Any], key: str) -> bytes:
-    """A name in a row, from its text or its base64. Raises ValueError."""
-    if f"{key}_base64" in row:
-        return base64.b64decode(row[f"{key}_base64"], validate=True)
-    return str(row.get(key, "")).encode("utf-8", "surrogateescape")
+def _member_row(row: Fields) -> MemberRow:
+    major, minor = row.numbers("device") or (0, 0)
+    return MemberRow(
+        row.name("path"),
+        Kind(row.text("type")),
+        row.number("mode"),
+        row.number("uid"),
+        row.number("gid"),
+        row.signed("mtime_ns"),
+        row.number("offset"),
+        row.name("link"),
+        (major, minor),
+        row.number("size", 0),
+        row.text("blake3", ""),
+        row.number("content", 0),
+        row.number("stored", 0),
+        tuple(str(name) for name in row.values.get("xattrs", ())),
+    )

@@ -6,10 +6,12 @@ JSON, UTF-8. Readers ignore keys they do not know, and refuse a version or a man
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.layout import (
     CONTENT_FRAME,
     FORMAT_NAME,
@@ -17,9 +19,10 @@ from drunner_vault.archive.layout import (
     LARGE_MEMBER,
     MAX_FRAME_CONTENT,
 )
-from drunner_vault.errors import DamagedArchive, NotAnArchive, UnsupportedArchive
+from drunner_vault.errors import NotAnArchive, UnsupportedArchive
 
 KNOWN_FEATURES: frozenset[str] = frozenset()
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")  # as Docker has it
 
 
 @dataclass(frozen=True)
@@ -103,30 +106,35 @@ def parse_manifest(data: bytes) -> Manifest:
     Raises NotAnArchive if it is no manifest of this format, UnsupportedArchive for a version or mandatory feature
     this program does not know, DamagedArchive if a part is missing or has the wrong type.
     """
-    try:
-        document = json.loads(data)
-    except (UnicodeDecodeError, ValueError) as cause:
-        raise DamagedArchive(f"the manifest is not JSON: {cause}", "use another copy of the archive") from cause
-    if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
+    return parse(data, "the manifest", _from_document)
+
+
+def _from_document(document: Fields) -> Manifest:
+    if document.values.get("format") != FORMAT_NAME:
         raise NotAnArchive("this is no drunner-vault archive: its manifest is of another format", "check the file")
     _refuse_unknown(document)
-    try:
-        return _from_document(document)
-    except (KeyError, TypeError, ValueError) as cause:
-        raise DamagedArchive(
-            f"the manifest is incomplete or has a value of the wrong kind: {cause}", "use another copy of the archive"
-        ) from cause
+    return Manifest(
+        id=document.text("id"),
+        created=document.text("created"),
+        tool=document.text("tool"),
+        host=document.text("host"),
+        service=_service(document.object("service")),
+        images=tuple(_image(image) for image in document.objects("images")),
+        volumes=tuple(_volume(volume) for volume in document.objects("volumes")),
+        hook=document.flag("hook", True),
+        level=document.number("level", 3),
+        features=document.texts("features"),
+    )
 
 
-def _refuse_unknown(document: dict[str, Any]) -> None:
-    version = document.get("version")
-    if version != FORMAT_VERSION:
+def _refuse_unknown(document: Fields) -> None:
+    version = document.values.get("version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
         raise UnsupportedArchive(
-            f"the archive is of format version {version!r}; this program knows version {FORMAT_VERSION}",
+            f"the archive is of format version {str(version)[:40]}; this program knows version {FORMAT_VERSION}",
             "install a newer drunner-vault, or open it with age, zstd and tar as RECOVER.txt inside it says",
         )
-    features = document.get("features") or []
-    unknown = [str(feature) for feature in features if feature not in KNOWN_FEATURES]
+    unknown = [feature for feature in document.texts("features") if feature not in KNOWN_FEATURES]
     if unknown:
         raise UnsupportedArchive(
             f"the archive needs features this program does not know: {', '.join(unknown)}",
@@ -134,54 +142,42 @@ def _refuse_unknown(document: dict[str, Any]) -> None:
         )
 
 
-def _from_document(document: dict[str, Any]) -> Manifest:
-    service = document["service"]
-    return Manifest(
-        id=_text(document, "id"),
-        created=_text(document, "created"),
-        tool=_text(document, "tool"),
-        host=_text(document, "host"),
-        service=ServiceRecord(
-            kind=_text(service, "kind"),
-            name=_text(service, "name"),
-            image=_text(service, "image"),
-            uid=int(service["uid"]),
-            settings=dict(service.get("settings", {})),
-        ),
-        images=tuple(_image(image) for image in document.get("images", [])),
-        volumes=tuple(_volume(volume) for volume in document.get("volumes", [])),
-        hook=bool(document.get("hook", True)),
-        level=int(document.get("level", 3)),
-        features=tuple(str(feature) for feature in document.get("features", [])),
+def _service(service: Fields) -> ServiceRecord:
+    return ServiceRecord(
+        kind=service.text("kind"),
+        name=service.text("name"),
+        image=service.text("image"),
+        uid=service.number("uid"),
+        settings=service.object("settings").values,
     )
 
 
-def _image(image: dict[str, Any]) -> ImageRecord:
+def _image(image: Fields) -> ImageRecord:
     return ImageRecord(
-        reference=_text(image, "reference"),
-        id=_text(image, "id"),
-        digests=tuple(str(digest) for digest in image.get("digests", [])),
-        architecture=str(image.get("architecture", "")),
-        os=str(image.get("os", "")),
-        size=int(image.get("size", 0)),
-        embedded=bool(image.get("embedded", False)),
+        reference=image.text("reference"),
+        id=image.text("id"),
+        digests=image.texts("digests"),
+        architecture=image.text("architecture", ""),
+        os=image.text("os", ""),
+        size=image.number("size", 0),
+        embedded=image.flag("embedded", False),
     )
 
 
-def _volume(volume: dict[str, Any]) -> VolumeRecord:
+def _volume(volume: Fields) -> VolumeRecord:
+    name = volume.text("name")
+    if not _VOLUME_NAME.fullmatch(name):
+        raise ValueError(f"{name[:40]!r} is no name for a volume")
     return VolumeRecord(
-        name=_text(volume, "name"),
-        path=_text(volume, "path"),
-        driver=str(volume.get("driver", "local")),
-        options=dict(volume.get("options") or {}),
-        labels=dict(volume.get("labels") or {}),
-        access=str(volume.get("access", "host")),
-        lost=tuple(str(loss) for loss in volume.get("lost", [])),
+        name=name,
+        path=volume.text("path"),
+        driver=volume.text("driver", "local"),
+        options=_texts_by_name(volume.object("options")),
+        labels=_texts_by_name(volume.object("labels")),
+        access=volume.text("access", "host"),
+        lost=volume.texts("lost"),
     )
 
 
-def _text(mapping: dict[str, Any], key: str) -> str:
-    value = mapping[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is not text")
-    return value
+def _texts_by_name(fields: Fields) -> dict[str, str]:
+    return {key: fields.text(key) for key in fields.values}

@@ -39,6 +39,7 @@ class Proof:
         self._stage = Stage.DATA
         self._held: tuple[Frame, bytes] | None = None
         self._shards: list[PlacedShard] = []
+        self._counts = {"members": 0, "frames": 0}
         self._closing: list[Frame] = []
         self._closing_digest = ClosingDigest()
         self._check: IndexCheck | None = None
@@ -88,6 +89,9 @@ class Proof:
         self._check.feed(sort, data)
         rows, digest, first, last = summarize(data)
         frame = self._held[0]
+        self._counts[sort] += 1
+        if name != f"index/{sort}-{self._counts[sort] - 1:06d}.jsonl" or (sort == "members" and self._counts["frames"]):
+            raise DamagedArchive(f"the archive has {name} out of order", "do not trust this archive")
         self._shards.append(
             PlacedShard(
                 name,

@@ -26,6 +26,7 @@ from drunner_vault.archive.frames import (
     walk,
 )
 from drunner_vault.archive.manifest import Manifest, parse_manifest
+from drunner_vault.archive.names import NameOrder, refused
 from drunner_vault.archive.proof import Proof, Stage
 from drunner_vault.archive.root import Root
 from drunner_vault.archive.trailer import TrailerCheck
@@ -128,7 +129,6 @@ class ArchiveReader:
         self._source = FrameSource(read, threads or default_threads(), self._proof.frame)
         self._tar = TarReader(self._source)
         self._members = iter(self._tar)
-        self._place = 0
         self.root_bytes = b""
         try:
             self._read_manifest()
@@ -156,8 +156,7 @@ class ArchiveReader:
         is set. Raises DamagedArchive at the first thing that is not as it must be.
         """
         for member in self._members:
-            rank = self._check_place(member)
-            if rank == layout.PLACES.index(layout.INDEX):
+            if self._names.accept(member.entry) == layout.PLACES.index(layout.INDEX):
                 self._finish(member)
                 return
             self._proof.require_signed()
@@ -179,23 +178,8 @@ class ArchiveReader:
         data = b"".join(self._proven_content(member))
         self.manifest = parse_manifest(data)
         self._proof.manifest(data)
-        self._volumes = {volume.name.encode() for volume in self.manifest.volumes}
-
-    def _check_place(self, member: Member) -> int:
-        """The rank of a member's place. Raises DamagedArchive if it has none, or comes too late."""
-        path = member.entry.path
-        rank = layout.place_rank(path)
-        if not rank or rank < self._place or self._unsafe(path):
-            raise DamagedArchive(f"the archive has a member out of place: {path[:200]!r}", "do not trust this archive")
-        self._place = rank
-        return rank
-
-    def _unsafe(self, path: bytes) -> bool:
-        """Whether a name leaves its place: a `..` or empty part, a NUL, or a volume the manifest does not list."""
-        parts = path.split(b"/")
-        if b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
-            return True
-        return parts[0] == layout.VOLUMES and (len(parts) < 2 or parts[1] not in self._volumes)
+        self._names = NameOrder({volume.name.encode() for volume in self.manifest.volumes})
+        self._names.accept(member.entry)
 
     def _proven_content(self, member: Member) -> Iterator[bytes]:
         """A member's data; when it has been read to its end, its index row is made."""
@@ -237,7 +221,7 @@ class ArchiveReader:
         elif path == layout.SIGNATURE and self.root_bytes and member.entry.size <= layout.MAX_SIGNATURE:
             self.signature = b"".join(self._tar.content())
         else:
-            raise DamagedArchive(f"the archive has a member out of place: {path[:200]!r}", "do not trust this archive")
+            raise refused(path, "out of place")
 
     def _shard_name(self, member: Member) -> re.Match[bytes] | None:
         """The match of a shard's name, if this is one and in its place."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.index import Shard
 from drunner_vault.archive.layout import FORMAT_NAME, FORMAT_VERSION
-from drunner_vault.errors import DamagedArchive
 
 MAX_PROBLEMS = 1000
 
@@ -102,25 +101,32 @@ def placed(name: str, shard: Shard, frame: int, skip: int) -> PlacedShard:
 
 def parse_root(data: bytes) -> Root:
     """The root that `data` holds. Raises DamagedArchive if it is not well formed."""
-    try:
-        document: dict[str, Any] = json.loads(data)
-        return Root(
-            manifest=str(document["manifest"]),
-            finished=str(document["finished"]),
-            members=int(document["members"]),
-            content=int(document["content"]),
-            frames=int(document["frames"]),
-            tar_size=int(document["tar_size"]),
-            components={
-                str(name): Component(*(int(part[key]) for key in ("members", "content", "offset", "end")))
-                for name, part in document["components"].items()
-            },
-            problem_count=int(document["problem_count"]),
-            problems=[{str(key): str(value) for key, value in entry.items()} for entry in document["problems"]],
-            shards=[
-                PlacedShard(**{key: shard[key] for key in PlacedShard.__dataclass_fields__})
-                for shard in document["shards"]
-            ],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as cause:
-        raise DamagedArchive(f"the index root is malformed: {cause}", "use another copy of the archive") from cause
+    return parse(data, "the index root", _from_document)
+
+
+def _from_document(document: Fields) -> Root:
+    if (document.text("format"), document.number("version")) != (FORMAT_NAME, FORMAT_VERSION):
+        raise ValueError("it is of another format or version")
+    components = document.object("components")
+    return Root(
+        manifest=document.text("manifest"),
+        finished=document.text("finished"),
+        members=document.number("members"),
+        content=document.number("content"),
+        frames=document.number("frames"),
+        tar_size=document.number("tar_size"),
+        components={name: _component(components.object(name)) for name in components.values},
+        problem_count=document.number("problem_count"),
+        problems=[{key: entry.text(key) for key in entry.values} for entry in document.objects("problems")],
+        shards=[_shard(shard) for shard in document.objects("shards")],
+    )
+
+
+def _component(part: Fields) -> Component:
+    return Component(*(part.number(key) for key in ("members", "content", "offset", "end")))
+
+
+def _shard(shard: Fields) -> PlacedShard:
+    texts = {key: shard.text(key) for key in ("name", "blake3", "first", "last", "packed")}
+    numbers = {key: shard.number(key) for key in ("rows", "frame", "offset", "compressed", "content", "skip")}
+    return PlacedShard(**texts, **numbers)  # type: ignore[arg-type]

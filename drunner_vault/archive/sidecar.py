@@ -11,11 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.frames import Sink
 from drunner_vault.archive.manifest import Manifest
-from drunner_vault.errors import DamagedArchive
 
 FORMAT = "drunner-vault-sidecar"
 VERSION = 1
@@ -50,25 +49,27 @@ class Sidecar:
 
 def parse_sidecar(data: bytes) -> Sidecar:
     """The sidecar that a file holds. Raises DamagedArchive if it is none."""
-    try:
-        document: dict[str, Any] = json.loads(data)
-        if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
-            raise ValueError("it is of another format or version")
-        header = document.get("age_header")
-        sidecar = Sidecar(
-            archive=str(document["archive"]),
-            size=int(document["size"]),
-            sha256=str(document["sha256"]),
-            chunks=[str(chunk) for chunk in document["chunks"]],
-            chunk_size=int(document["chunk_size"]),
-            age_header=base64.b64decode(header, validate=True) if header else b"",
-            recipients=[str(kind) for kind in document.get("recipients", [])],
-            **{key: str(document.get(key, "")) for key in ("id", "created", "host", "service")},
-        )
-        if not 0 < sidecar.chunk_size <= _MAX_CHUNK or len(sidecar.chunks) != -(-sidecar.size // sidecar.chunk_size):
-            raise ValueError("its sizes do not agree")
-    except (KeyError, TypeError, ValueError, AttributeError) as cause:
-        raise DamagedArchive(f"the sidecar is malformed: {cause}", "check the archive with a key instead") from cause
+    return parse(data, "the sidecar", _from_document)
+
+
+def _from_document(document: Fields) -> Sidecar:
+    if (document.text("format"), document.number("version")) != (FORMAT, VERSION):
+        raise ValueError("it is of another format or version")
+    sidecar = Sidecar(
+        archive=document.text("archive"),
+        size=document.number("size"),
+        sha256=document.text("sha256"),
+        chunks=list(document.texts("chunks")),
+        chunk_size=document.number("chunk_size"),
+        age_header=base64.b64decode(document.values.get("age_header") or "", validate=True),
+        recipients=list(document.texts("recipients")),
+        id=document.text("id", ""),
+        created=document.text("created", ""),
+        host=document.text("host", ""),
+        service=document.text("service", ""),
+    )
+    if not 0 < sidecar.chunk_size <= _MAX_CHUNK or len(sidecar.chunks) != -(-sidecar.size // sidecar.chunk_size):
+        raise ValueError("its sizes do not agree")
     return sidecar
 
 

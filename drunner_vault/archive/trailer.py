@@ -24,7 +24,7 @@ _LOCATOR_TAG = b"DRVAULT1"
 _LOCATOR = struct.Struct("<8sQIIII16s8x")
 _HEADER = struct.Struct("<II")
 _FOOTER = struct.Struct("<IBI")
-_MAX_PAYLOAD = (1 << 32) - 1
+_MAX_PAYLOAD = (1 << 32) - 9  # the seek table counts a frame's header too, in 32 bits
 _MAX_SEEKABLE_FRAMES = 1 << 27
 _ZEROS = bytes(1 << 20)
 
@@ -162,6 +162,8 @@ class TrailerCheck:
             raise _untrue("has a skippable frame out of place")
         if magic > self._stage + 1:
             raise _untrue("lacks its locator")
+        if size > _MAX_PAYLOAD:
+            raise _untrue("has a skippable frame too large for its seek table")
         if magic == PADDING_MAGIC:
             self._padding(payload)
         elif magic == LOCATOR_MAGIC:

@@ -17,6 +17,7 @@ from drunner_vault.archive import layout, trailer
 from drunner_vault.archive.frames import Frame, FrameWriter, Sink, default_threads
 from drunner_vault.archive.index import Shard, Spool, frame_row, member_row
 from drunner_vault.archive.manifest import Manifest
+from drunner_vault.archive.names import NameOrder
 from drunner_vault.archive.recover import recover_text
 from drunner_vault.archive.root import PlacedShard, Root, placed
 from drunner_vault.tar import END_OF_ARCHIVE, Entry, Kind, Member, encode_header, padding
@@ -45,7 +46,7 @@ class ArchiveWriter:
         threads = self._options.threads or default_threads()
         self._frames = FrameWriter(sink, self._options.level, threads, self._on_frame)
         self._member_rows, self._frame_rows = Spool(), Spool()
-        self._place = 0
+        self._names = NameOrder({volume.name.encode() for volume in manifest.volumes})
         self._component = b""
         self._indexing = False
         self._closing: trailer.ClosingDigest | None = None
@@ -69,7 +70,7 @@ class ArchiveWriter:
     def add(self, prefix: bytes, entry: Entry, content: Iterable[bytes] = ()) -> None:
         """Write one entry of the tree that stands at `prefix`. content: exactly entry.data_size bytes, in pieces.
 
-        Trees come in the order of layout.PLACES, and each in one run.
+        Trees come in the order of layout.PLACES, and each in one run; raises DamagedArchive for a name out of order.
         """
         name = prefix + b"/" + entry.path if entry.path else prefix
         if entry.kind is Kind.HARDLINK:
@@ -95,10 +96,6 @@ class ArchiveWriter:
 
     def _begin(self, prefix: bytes) -> None:
         """A new component starts a frame of its own."""
-        rank = layout.place_rank(prefix)
-        if rank is None or rank < self._place:
-            raise ValueError(f"internal error: {prefix!r} is out of place in the archive")
-        self._place = rank
         self._component = prefix
         self._frames.cut()
 
@@ -110,6 +107,7 @@ class ArchiveWriter:
         return Entry(name, Kind.FILE, 0o644, size=size, mtime_ns=self._mtime_ns)
 
     def _member(self, entry: Entry, content: Iterable[bytes]) -> None:
+        self._names.accept(entry)
         header = encode_header(entry, entry.path)
         large = entry.data_size >= layout.LARGE_MEMBER
         self._make_room(entry, len(header), large)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 def common_options(command: Command) -> Command:
     """--json and --debug, which every command takes."""
@@ -80,12 +82,14 @@ def asker() -> Callable[[str], str] | None:
 
 def stop_on_signals() -> None:
     """A signal that ends the program is an error like others: everything is undone on the way out. Once is enough:
-    further ones wait until that is done."""
+    further ones wait until that is done. What the caller ignores, as `nohup` does, stays ignored."""
 
     def stop(number: int, frame: object) -> NoReturn:
-        for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(other, signal.SIG_IGN)
+        for other in _STOPPING:
+            # not SIG_IGN, which hooks would inherit
+            signal.signal(other, lambda _number, _frame: None)
         raise Interrupted(f"stopped by {signal.Signals(number).name}; what was begun has been undone")
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, stop)
+    for number in _STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)

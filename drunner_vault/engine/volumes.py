@@ -295,12 +295,12 @@ class EngineTree:
                 writer.write(entry, content)
 
 
-def mark_new(tree: VolumeTree, uid: int, installed: str) -> None:
-    """What a new volume gets: the image's user as its owner, and the file install_date.
+def mark_new(tree: VolumeTree, uid: int, installed: str, mtime_ns: int) -> None:
+    """What a new volume gets: the image's user as its owner, and the file install_date, which says `installed`.
 
     A volume that is not empty keeps its owner: the engine fills an empty one from the image when it is first mounted.
     """
     line = installed.encode() + b"\n"
     with tree.writer(lambda path, problem: None) as writer:
-        writer.write(Entry(b"", Kind.DIRECTORY, 0o755, uid=uid), ())
-        writer.write(Entry(b"install_date", Kind.FILE, 0o644, size=len(line)), (line,))
+        writer.write(Entry(b"", Kind.DIRECTORY, 0o755, uid=uid, mtime_ns=mtime_ns), ())
+        writer.write(Entry(b"install_date", Kind.FILE, 0o644, size=len(line), mtime_ns=mtime_ns), (line,))

@@ -24,17 +24,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from drunner_vault.durable import storage_error, sync_directory
+from drunner_vault.durable import replace_file, storage_error, sync_directory
 from drunner_vault.errors import BadImage, ServiceError, ServiceExists, UnknownService, VaultError
 from drunner_vault.services.checks import SERVICECFG, SERVICERUNNER
 from drunner_vault.services.dialect import Dialect, detect
 from drunner_vault.services.names import check_service_name
 from drunner_vault.services.servicecfg import ServiceConfig, parse_servicecfg
-from drunner_vault.services.shell import LiteralError, parse_assignments
+from drunner_vault.services.shell import LiteralError, parse_assignments, render_assignments
 from drunner_vault.services.variables import render_imagename, utils_sh
 
 _RENAME_EXCHANGE = 2  # rename(2)
 _AT_FDCWD = -100
+_ENVIRONMENT = "environment.sh"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,23 @@ class ServiceHome:
     def dialect(self) -> Dialect:
         """How the service's hooks are called. Raises as config does."""
         return detect(self.config(), self._read(f"drunner/{SERVICERUNNER}"))
+
+    def environment(self) -> dict[str, str]:
+        """What the service kept by save_environment. Raises ServiceError for a line that is no literal assignment."""
+        if not (self.path / _ENVIRONMENT).exists():
+            return {}
+        try:
+            values = parse_assignments(self._read(_ENVIRONMENT))
+        except LiteralError as cause:
+            raise self._broken(f"{_ENVIRONMENT}, line {cause.line}: {cause.reason}: {cause.text}") from cause
+        return {name: value for name, value in values.items() if isinstance(value, str)}
+
+    def keep_environment(self, values: Mapping[str, str]) -> None:
+        """Have the service find these variables, as if it had kept them itself. Raises StorageError, ServiceError."""
+        if not all(_VARIABLE.fullmatch(name) for name in values):
+            raise self._broken(f"{_ENVIRONMENT} would hold what is no name of a variable")
+        text = "".join(f"export {render_assignments({name: value})}" for name, value in values.items())
+        replace_file(self.path / _ENVIRONMENT, _encode(text), 0o600)
 
     def files(self) -> dict[str, bytes]:
         """The content of all regular files below drunner/, by path relative to it."""
@@ -243,7 +262,7 @@ class ServiceHome:
         _write(staged / "imagename.sh", _encode(render_imagename(record.image)), 0o600)
         _write(staged / "service.json", json.dumps(asdict(record), indent=2).encode() + b"\n", 0o600)
         with contextlib.suppress(FileNotFoundError):
-            _write(staged / "environment.sh", (self.path / "environment.sh").read_bytes(), 0o600)
+            _write(staged / _ENVIRONMENT, (self.path / _ENVIRONMENT).read_bytes(), 0o600)
         (staged / "temp").mkdir()
         (staged / "temp").chmod(0o777)
         for directory in (path for path in (staged, *staged.rglob("*")) if path.is_dir()):

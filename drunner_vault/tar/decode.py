@@ -1,6 +1,6 @@
 """Tar bytes to entries: a strict, streaming reader of PAX tars, with what Docker and GNU tar write.
 
-Knows ustar, PAX records (local and global), GNU long names, base-256 numbers and sparse format 1.0. Everything is
+Knows ustar, PAX records, GNU long names, base-256 numbers and sparse format 1.0. Everything is
 checked before anything is believed: header checksums, numbers, record lengths, and that the tar ends with two
 zero blocks, since a tar cut between members looks whole to most readers.
 """
@@ -31,6 +31,10 @@ _SPARSE_MAP_LIMIT = 16 << 20
 _CHUNK = 1 << 20
 _XATTR = b"SCHILY.xattr."
 _ASCII_DIGITS = frozenset(b"0123456789")
+_OCTAL_DIGITS = frozenset(b"01234567")
+_MAX_ID = (1 << 32) - 2  # the number above it tells chown to change nothing
+_MAX_DEVICE = (1 << 32) - 1
+_MAX_SECONDS = 1 << 63
 
 
 class Source(Protocol):
@@ -58,7 +62,6 @@ class TarReader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._globals: dict[bytes, bytes] = {}
         self._unread = 0
         self._padding = 0
         self.position = 0
@@ -89,6 +92,7 @@ class TarReader:
             pass
         self._exactly(self._padding)
         offset = self.position
+        room = _EXTENDED_LIMIT
         records: dict[bytes, bytes] = {}
         while True:
             block = self._exactly(BLOCK)
@@ -97,13 +101,12 @@ class TarReader:
                 return None
             _check_sum(block, self.position - BLOCK)
             flag = block[156:157]
-            if flag not in b"xgLK" or not flag:
-                return self._member(block, {**self._globals, **records}, offset)
-            body = self._extended_body(block)
+            if flag not in (b"x", b"L", b"K"):
+                return self._member(block, records, offset)
+            body = self._extended_body(block, room)
+            room -= len(body)
             if flag == b"x":
                 records |= self._parse_records(body)
-            elif flag == b"g":
-                self._globals |= self._parse_records(body)
             else:
                 records[b"path" if flag == b"L" else b"linkpath"] = body.rstrip(b"\0")
 
@@ -111,10 +114,11 @@ class TarReader:
         if pending or self._exactly(BLOCK) != ZERO_BLOCK:
             raise self._damaged("has a zero block where a member should be")
 
-    def _extended_body(self, block: bytes) -> bytes:
+    def _extended_body(self, block: bytes, room: int) -> bytes:
+        """An extended header of at most `room` bytes."""
         size = self._number(block[124:136])
-        if size > _EXTENDED_LIMIT:
-            raise self._damaged(f"has an extended header of {size} bytes, more than the {_EXTENDED_LIMIT} allowed")
+        if size > room:
+            raise self._damaged(f"has extended headers of more than {_EXTENDED_LIMIT} bytes before one member")
         body = self._exactly(size)
         self._exactly(-size % BLOCK)
         return body
@@ -148,7 +152,17 @@ class TarReader:
             xattrs=_xattrs(records),
             segments=segments,
         )
+        self._check_ranges(entry)
         return Member(entry, offset, self.position)
+
+    def _check_ranges(self, entry: Entry) -> None:
+        """Refuse what no file system could have, before somebody hands it to one."""
+        if max(entry.uid, entry.gid) > _MAX_ID or max(entry.device) > _MAX_DEVICE:
+            raise self._damaged("has an owner or a device number that is out of range")
+        if not -_MAX_SECONDS <= entry.mtime_ns // 10**9 < _MAX_SECONDS:
+            raise self._damaged("has a time that is out of range")
+        if any(b"\0" in name for name in (entry.path, entry.link)) or any("\0" in name for name in entry.xattrs):
+            raise self._damaged("has a zero byte in a name")
 
     def _mtime(self, block: bytes, records: dict[bytes, bytes]) -> int:
         if b"mtime" not in records:
@@ -197,10 +211,9 @@ class TarReader:
                 raise self._damaged("has a negative number in a header")
             return value
         text = field.rstrip(b"\0 ").lstrip(b" ")
-        try:
-            return int(text or b"0", 8)
-        except ValueError:
-            raise self._damaged(f"has {field!r} where a number should be") from None
+        if not _OCTAL_DIGITS.issuperset(text):
+            raise self._damaged(f"has {field!r} where a number should be")
+        return int(text or b"0", 8)
 
     def _parse_records(self, body: bytes) -> dict[bytes, bytes]:
         """PAX records: each its length, a space, key=value, a newline."""
@@ -242,7 +255,7 @@ class TarReader:
 def _check_sum(block: bytes, at: int) -> None:
     stated = block[148:156].rstrip(b"\0 ").lstrip(b" ")
     actual = sum(block) - sum(block[148:156]) + 8 * 0x20
-    if not stated or not _ASCII_DIGITS.issuperset(stated) or int(stated, 8) != actual:
+    if not stated or not _OCTAL_DIGITS.issuperset(stated) or int(stated, 8) != actual:
         raise DamagedArchive(
             f"the tar has a header with a wrong checksum at byte {at}", "use another copy of the archive"
         )

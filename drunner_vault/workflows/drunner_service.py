@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from drunner_vault.errors import (
     DamagedArchive,
     ImageNotFound,
     Interrupted,
+    ServiceError,
     ServiceExists,
     UnsupportedArchive,
     VaultError,
@@ -53,8 +55,17 @@ class DrunnerService:
             "dialect": self._home.dialect().name,
             "volumes": list(config.volumes),
             "extra_containers": list(config.extra_containers),
+            "environment": self._environment(),
         }
         return ServiceRecord(KIND, self._home.name, self._home.image(), uid, settings)
+
+    def _environment(self) -> dict[str, str]:
+        """What the service kept for itself. What cannot be read literally is left behind, and said."""
+        try:
+            return self._home.environment()
+        except ServiceError as problem:
+            self._host.notice(f"{problem.message}; it is not in the backup")
+            return {}
 
     def scripts(self) -> Mapping[str, bytes]:
         """See Workload."""
@@ -284,8 +295,16 @@ class DrunnerReinstallation:
     def resume(self) -> None:
         """See Reinstallation. The restore hook is the last call."""
         self._standing_still.close()
+        self._keep_environment()
+        os.sync()
         self._host.call_hook(self._home, Event.RESTORE, str(self.hook_directory))
         require_valid(self._home)
+
+    def _keep_environment(self) -> None:
+        archived = self._manifest.service.settings.get("environment")
+        if archived and isinstance(archived, dict):
+            kept = {str(name): str(value) for name, value in archived.items()}
+            self._home.keep_environment({**self._home.environment(), **kept})
 
     def _have_image(self, record: ImageRecord) -> str:
         """Have the very image that was backed up; returns the reference to use for it on this host.

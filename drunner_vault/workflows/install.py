@@ -152,7 +152,9 @@ def create_volumes(host: ServiceHost, undo: Undo, name: str, checked: CheckedIma
         if volumes.find(volume_name) is None:
             undo.record("remove volume", volume=volume_name)
             volume = volumes.create(volume_name, {SERVICE_LABEL: name, PATH_LABEL: path})
-            mark_new(volumes.tree(volume, checked.image.id), checked.uid, install_time(host.clock.now()))
+            now = host.clock.now()
+            tree = volumes.tree(volume, checked.image.id)
+            mark_new(tree, checked.uid, install_time(now), int(now.timestamp()) * 10**9)
 
 
 def require_valid(home: ServiceHome) -> None:

@@ -41,7 +41,7 @@ def inspect(opened: OpenArchive, trust: Trust) -> dict[str, Any]:
 
 
 def listing(archive: SeekableArchive, path: bytes) -> Iterator[MemberRow]:
-    """The members that `path` names: itself and what is below it, or what matches it as a glob; all for an empty one."""
+    """The members that `path` names: itself and what is below it, or what matches it as a glob; all if it is empty."""
     return (row for row in archive.member_rows() if _matches(row.path, path))
 
 
