@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fnmatch
 import hashlib
 import shlex
 import struct
@@ -113,16 +114,18 @@ class AllowedSigners:
 
     def __init__(self, text: str, source: str) -> None:
         """Raises BadKey, naming the line, for what cannot be read."""
-        self._principals: dict[bytes, str] = {}
+        self._principals: dict[bytes, list[str]] = {}
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip() and not line.lstrip().startswith("#"):
                 principal, blob = _allowed(line, f"{source}, line {number}")
                 if blob:
-                    self._principals[blob] = principal
+                    self._principals.setdefault(blob, []).append(principal)
 
-    def name(self, key: SignerKey) -> str | None:
-        """Under which name this key is trusted for archives; None if it is not."""
-        return self._principals.get(key.blob)
+    def allows(self, key: SignerKey, host: str) -> bool:
+        """Whether this key is trusted to sign archives of this host: its principals are names, or patterns with * and
+        ?."""
+        patterns = ",".join(self._principals.get(key.blob, ())).split(",")
+        return any(fnmatch.fnmatchcase(host, pattern) for pattern in patterns if pattern)
 
     def only(self) -> SignerKey:
         """The one key there is. Raises BadKey if there are none or several."""

@@ -25,7 +25,7 @@ from drunner_vault.errors import DamagedArchive, NotAnArchive
 
 FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
 SKIPPABLE_MAGICS = range(0x184D2A50, 0x184D2A60)
-DIGEST_SIZE = 32
+_PIECE = 64 << 10  # what age opens at once, and so gives without copying
 
 
 class Sink(Protocol):
@@ -148,32 +148,33 @@ class ByteReader:
 
     def exactly(self, size: int, what: str) -> bytes:
         """The next `size` bytes. Raises DamagedArchive, naming `what`, if the source ends first."""
-        data = self.at_most(size)
-        if len(data) < size:
+        pieces = self.pieces(size, what)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pieces(self, size: int, what: str) -> list[bytes]:
+        """As `exactly`, in the pieces in which they came, for whoever joins them with others."""
+        pieces = self._take(size)
+        if sum(map(len, pieces)) < size:
             raise DamagedArchive(
                 f"the archive is cut short: it ends at byte {self.position} of its zstd stream, inside {what}",
                 "use another copy of the archive",
             )
-        return data
+        return pieces
 
     def at_most(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end of the source."""
+        return b"".join(self._take(size))
+
+    def _take(self, size: int) -> list[bytes]:
         data = self._held[self._at : self._at + size]
         self._at += len(data)
-        if len(data) < size:
-            data = self._refill(data, size)
-        self.position += len(data)
-        return data
-
-    def _refill(self, data: bytes, size: int) -> bytes:
-        """`data` and what follows it in the source, `size` bytes in all unless the source ends."""
-        pieces = [data]
-        missing = size - len(data)
-        while missing and (piece := self._source(max(missing, 1 << 16))):
+        pieces, missing = [data], size - len(data)
+        while missing and (piece := self._source(_PIECE)):
+            self._held, self._at = piece, min(missing, len(piece))
             pieces.append(piece[:missing])
-            self._held, self._at = piece, len(pieces[-1])
-            missing -= len(pieces[-1])
-        return b"".join(pieces)
+            missing -= self._at
+        self.position += size - missing
+        return pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +298,7 @@ def _blocks(reader: ByteReader, offset: int, content: int) -> Iterator[bytes]:
         if kind == 3 or room < 0:
             raise _unlike_ours(offset, "has a malformed block")
         yield header
-        yield reader.exactly(size, "a block")
+        yield from reader.pieces(size, "a block")
 
 
 def _window(descriptor: int) -> int:

@@ -90,7 +90,7 @@ class Proof:
         rows, digest, first, last = summarize(data)
         frame = self._held[0]
         self._counts[sort] += 1
-        if name != f"index/{sort}-{self._counts[sort] - 1:06d}.jsonl" or (sort == "members" and self._counts["frames"]):
+        if name != f"index/{sort}-{self._counts[sort] - 1:06d}.jsonl" or (sort == "frames" and self._counts["members"]):
             raise DamagedArchive(f"the archive has {name} out of order", "do not trust this archive")
         self._shards.append(
             PlacedShard(
@@ -129,8 +129,11 @@ class Proof:
         self._settle()
         self._held = None
         first = self._closing[0]
+        members = next(
+            (shard.offset for shard in self._shards if shard.name.startswith("index/members-")), first.offset
+        )
         compressed, content = (sum(getattr(f, what) for f in self._closing) for what in ("compressed", "content"))
-        return Locator(first.offset, compressed, content, first.number, self._closing_digest.digest())
+        return Locator(first.offset, compressed, content, first.number, self._closing_digest.digest(), members)
 
     def _settle(self) -> None:
         """The frame that was read last belongs to the present stage."""

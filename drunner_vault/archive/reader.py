@@ -218,7 +218,12 @@ class ArchiveReader:
         elif path == layout.ROOT and not self.root_bytes and member.entry.size <= layout.MAX_ROOT:
             self._proof.begin(Stage.CLOSING)
             self.root_bytes = b"".join(self._tar.content())
-        elif path == layout.SIGNATURE and self.root_bytes and member.entry.size <= layout.MAX_SIGNATURE:
+        elif (
+            path == layout.SIGNATURE
+            and self.root_bytes
+            and self.signature is None
+            and member.entry.size <= layout.MAX_SIGNATURE
+        ):
             self.signature = b"".join(self._tar.content())
         else:
             raise refused(path, "out of place")

@@ -25,6 +25,7 @@ from drunner_vault.tar import Member, TarReader
 
 _HEAD = 60 << 10
 _TAIL = 128 << 10
+_TOGETHER = 640 << 10  # the shards of members are fetched with the closing if both are no larger
 _RUN = 1 << 20  # shards that lie together are fetched together, up to so many bytes
 ReadAt = Callable[[int, int], bytes]
 
@@ -50,6 +51,7 @@ class SeekableArchive:
         self._size = size
         self._tail_start = max(0, size - _TAIL)
         self._tail = read_at(self._tail_start, size - self._tail_start)
+        self._kept = 0, b""
         if size < trailer.LOCATOR_SIZE + trailer.FOOTER_SIZE:
             raise NotAnArchive("this is no drunner-vault archive: it is too short", "check the file")
         count, entry = trailer.seek_table_shape(self._tail[-trailer.FOOTER_SIZE :])
@@ -102,6 +104,9 @@ class SeekableArchive:
             raise DamagedArchive(
                 "the archive has a locator that points outside of it", "use another copy of the archive"
             )
+        start = locator.members
+        if locator.offset + locator.compressed - start <= _TOGETHER:
+            self._kept = start, self._at(start, locator.offset + locator.compressed - start)
         packed = self._at(locator.offset, locator.compressed)
         digest = trailer.ClosingDigest()
         digest.update(packed)
@@ -127,11 +132,12 @@ class SeekableArchive:
                 yield from _shard_lines(shard, data[at : at + shard.compressed])
 
     def _at(self, offset: int, length: int) -> bytes:
-        """Bytes of the stream, out of the tail that is here already where they are in it."""
+        """Bytes of the stream, out of what is here already where they are in it."""
         if offset < 0:
             raise DamagedArchive("the archive has a seek table longer than itself", "use another copy of the archive")
-        if offset >= self._tail_start:
-            return self._tail[offset - self._tail_start : offset - self._tail_start + length]
+        for start, data in ((self._tail_start, self._tail), self._kept):
+            if start <= offset and offset + length <= start + len(data):
+                return data[offset - start : offset - start + length]
         return self._read_at(offset, length)
 
     @cached_property

@@ -21,7 +21,8 @@ SEEK_TABLE_MAGIC = 0x184D2A5E
 SEEKABLE_FOOTER_MAGIC = 0x8F92EAB1
 LOCATOR_SIZE = 64
 _LOCATOR_TAG = b"DRVAULT1"
-_LOCATOR = struct.Struct("<8sQIIII16s8x")
+_LOCATOR = struct.Struct("<8sQIIII16sQ")
+_FLAGS = 0  # none are defined
 _HEADER = struct.Struct("<II")
 _FOOTER = struct.Struct("<IBI")
 _MAX_PAYLOAD = (1 << 32) - 9  # the seek table counts a frame's header too, in 32 bits
@@ -35,7 +36,8 @@ class Locator:
     marker.
 
     offset: of the first of these frames in the zstd stream. compressed, content: bytes of all of them, packed and not.
-    number: of the first of them. digest: the first 16 bytes of the SHA-256 of the packed bytes.
+    number: of the first of them. digest: the first 16 bytes of the SHA-256 of the packed bytes. members: where in the
+    zstd stream the shards of members begin, which end where the closing begins; so one read gets all of both.
     """
 
     offset: int
@@ -43,10 +45,12 @@ class Locator:
     content: int
     number: int
     digest: bytes
+    members: int
 
     def encode(self) -> bytes:
         """The whole skippable frame, 64 bytes, little endian."""
-        payload = _LOCATOR.pack(_LOCATOR_TAG, self.offset, self.compressed, self.content, self.number, 0, self.digest)
+        numbers = (self.offset, self.compressed, self.content, self.number, _FLAGS)
+        payload = _LOCATOR.pack(_LOCATOR_TAG, *numbers, self.digest, self.members)
         return _HEADER.pack(LOCATOR_MAGIC, len(payload)) + payload
 
 
@@ -55,10 +59,10 @@ def parse_locator(frame: bytes) -> Locator:
     magic, size = _HEADER.unpack_from(frame)
     if magic != LOCATOR_MAGIC or size != _LOCATOR.size or len(frame) != LOCATOR_SIZE:
         raise _untrue("has no locator where one must be")
-    tag, offset, compressed, content, number, flags, digest = _LOCATOR.unpack_from(frame, _HEADER.size)
-    if tag != _LOCATOR_TAG or flags:
+    tag, offset, compressed, content, number, flags, digest, members = _LOCATOR.unpack_from(frame, _HEADER.size)
+    if tag != _LOCATOR_TAG or flags != _FLAGS or members > offset:
         raise _untrue("has a locator of an unknown kind")
-    return Locator(offset, compressed, content, number, digest)
+    return Locator(offset, compressed, content, number, digest, members)
 
 
 class ClosingDigest:

@@ -90,8 +90,8 @@ class ArchiveWriter:
         self._frames.flush()
         self.root.finished = finished
         self.root.frames = self._frames.next_number
-        self._write_index()
-        self._write_trailer(self._write_closing(self.root.encode()))
+        members = self._write_index()
+        self._write_trailer(self._write_closing(self.root.encode(), members))
         return self.root
 
     def _begin(self, prefix: bytes) -> None:
@@ -166,13 +166,16 @@ class ArchiveWriter:
         else:
             self._frame_rows.add(frame_row(frame))
 
-    def _write_index(self) -> None:
-        """All shards, each in a frame of its own, and their places into the root."""
+    def _write_index(self) -> int:
+        """All shards, each in a frame of its own, and their places into the root; returns where those of members begin.
+
+        Those of frames come first: whoever lists an archive reads from the first shard of members to the end.
+        """
         self._indexing = True
-        shards = [
-            *self._write_shards(layout.MEMBER_SHARD, self._member_rows),
-            *self._write_shards(layout.FRAME_SHARD, self._frame_rows),
-        ]
+        shards = self._write_shards(layout.FRAME_SHARD, self._frame_rows)
+        self._frames.flush()
+        members = self._frames.offset
+        shards += self._write_shards(layout.MEMBER_SHARD, self._member_rows)
         self._frames.flush()
         for shard in shards:
             frame = self._index_frames[shard.frame]
@@ -185,6 +188,7 @@ class ArchiveWriter:
                     packed=frame.packed,
                 )
             )
+        return members
 
     def _write_shards(self, pattern: bytes, rows: Spool) -> list[PlacedShard]:
         return [self._write_shard(pattern % number, rows, shard) for number, shard in enumerate(rows.shards())]
@@ -197,7 +201,7 @@ class ArchiveWriter:
             self._frames.append(piece)
         return result
 
-    def _write_closing(self, root: bytes) -> trailer.Locator:
+    def _write_closing(self, root: bytes, members: int) -> trailer.Locator:
         """The root, its signature and the end of the tar, in frames of their own; returns where they are."""
         self._frames.flush()
         offset, number = self._frames.offset, self._frames.next_number
@@ -213,7 +217,7 @@ class ArchiveWriter:
         self._frames.append(END_OF_ARCHIVE)
         self._frames.flush()
         compressed, content = self._frames.offset - offset, self._frames.content_offset - start
-        return trailer.Locator(offset, compressed, content, number, self._closing.digest())
+        return trailer.Locator(offset, compressed, content, number, self._closing.digest(), members)
 
     def _write_trailer(self, locator: trailer.Locator) -> None:
         if self._options.pad:

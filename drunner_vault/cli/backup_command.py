@@ -63,6 +63,7 @@ def command(
     DRUNNER_PASSPHRASE or DRUNNER_PASSPHRASE_FILE.
     """
     from drunner_vault import wiring
+    from drunner_vault.memory import keep_buffers
     from drunner_vault.workflows import keys
     from drunner_vault.workflows.backup import BackupChoices
     from drunner_vault.workflows.backup_service import backup_to_file
@@ -72,6 +73,7 @@ def command(
         raise click.UsageError("standard output cannot take both the archive and --json")
     if dest == "-" and sidecar:
         raise click.UsageError("a pipe has no place beside it for a sidecar")
+    keep_buffers()
     output = Output(as_json=as_json)
     host = service_host(output)
     known = wiring.settings(os.environ).recipients

@@ -46,9 +46,11 @@ def command(
     """
     from drunner_vault import wiring
     from drunner_vault.engine import Access
+    from drunner_vault.memory import keep_buffers
     from drunner_vault.workflows.drunner_service import RestoreChoices
     from drunner_vault.workflows.restore_service import restore_from_file
 
+    keep_buffers()
     output = Output(as_json=as_json)
     host = service_host(output)
     choices = RestoreChoices(service, image, replace, Access(volume_access))

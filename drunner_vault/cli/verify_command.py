@@ -28,10 +28,12 @@ def command(
     is not as it must be.
     """
     from drunner_vault import wiring
+    from drunner_vault.memory import keep_buffers
     from drunner_vault.workflows.verify import verify, verify_ends, verify_without_key
 
     if quick and no_key:
         raise click.UsageError("--quick needs a key, and --no-key reads everything")
+    keep_buffers()
     output = Output(as_json=as_json)
     trust, offered = wiring.trust(os.environ), offered_identities(identity_files)
     with output.progress() as progress:

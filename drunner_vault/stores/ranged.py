@@ -11,7 +11,7 @@ from pathlib import Path
 from drunner_vault.durable import storage_error
 
 HEAD = 72 << 10  # the age header and its first chunk, in which the manifest is
-TAIL = 192 << 10  # seek table, locator and index root of an archive of some 15 GiB
+TAIL = 264 << 10  # seek table, locator and index root of an archive of some 15 GiB, and the age chunks they touch
 
 
 @dataclass

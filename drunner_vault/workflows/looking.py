@@ -22,13 +22,13 @@ _GLOB = re.compile(rb"[*?\[]")
 def inspect(opened: OpenArchive, trust: Trust) -> dict[str, Any]:
     """All that an archive says of itself, as plain data."""
     archive = opened.archive
-    sender = trust.sender(archive.closing.root_bytes, archive.closing.signature)
+    sender = trust.sender(archive.closing.root_bytes, archive.closing.signature, archive.manifest.host)
     return {
         "archive": opened.source.name,
         "size": opened.source.size,
         "recipients": list(opened.recipients),
         "sender": sender.describe(),
-        "trusted": sender.name is not None,
+        "trusted": sender.trusted,
         "manifest": asdict(archive.manifest),
         "finished": archive.root.finished,
         "members": archive.root.members,

@@ -70,5 +70,6 @@ def _signed_frames(
         )
     random_access = stack.enter_context(open_archive(source, offered)).archive
     closing = random_access.closing
-    require_trusted(trust.sender(closing.root_bytes, closing.signature), archive.name)
+    sender = trust.sender(closing.root_bytes, closing.signature, random_access.manifest.host)
+    require_trusted(sender, archive.name)
     return random_access.frame_lines()

@@ -24,13 +24,15 @@ class Sender:
     not."""
 
     key: SignerKey | None
-    name: str | None
+    host: str
+    trusted: bool
 
     def describe(self) -> str:
         """In words, for people."""
         if self.key is None:
             return "not signed"
-        return f"signed by {self.name or 'a key that is not trusted here'} ({self.key.fingerprint})"
+        trust = "" if self.trusted else ", whom nobody trusts here"
+        return f"signed as {self.host} by {self.key.fingerprint}{trust}"
 
 
 class Trust:
@@ -58,21 +60,20 @@ class Trust:
         """What another host's `key trust` takes to trust this one."""
         return self.signing_key().public().allowed_line(self._host)
 
-    def sender(self, root: bytes, signature: bytes | None) -> Sender:
-        """Who signed an archive's root. Raises DamagedArchive if the signature is not of this root."""
+    def sender(self, root: bytes, signature: bytes | None, host: str) -> Sender:
+        """Who signed the root of an archive of `host`. Raises DamagedArchive if the signature is not of this root."""
         if signature is None:
-            return Sender(None, None)
+            return Sender(None, host, trusted=False)
         key = verify(signature, root)
         own = self._own_key()
-        if own is not None and own.public() == key:
-            return Sender(key, self._host)
-        return Sender(key, self._allowed().name(key))
+        trusted = (own is not None and own.public() == key) or self._allowed().allows(key, host)
+        return Sender(key, host, trusted)
 
     def add(self, line: str) -> SignerKey:
         """Trust a signer, given as a line of allowed signers. Raises NoChange if it is trusted already, BadKey."""
         text = self._allowed_text()
         added = AllowedSigners(line, "the signer").only()
-        if AllowedSigners(text, str(self._directory / _ALLOWED_FILE)).name(added) is not None:
+        if line.strip() in text.splitlines():
             raise NoChange(f"{added.fingerprint} is trusted already")
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ class Trust:
 
 def require_trusted(sender: Sender, name: str) -> None:
     """Raises WrongKey unless the sender is trusted, with the way out."""
-    if sender.name is not None:
+    if sender.trusted:
         return
     if sender.key is None:
         raise WrongKey(

@@ -58,7 +58,7 @@ def verify(
             for _, content in reader.members():
                 for _ in content:
                     pass
-            sender = trust.sender(reader.root_bytes, reader.signature)
+            sender = trust.sender(reader.root_bytes, reader.signature, reader.manifest.host)
             return _report(archive.name, "everything", reader.manifest, reader.root, sender)
 
 
@@ -66,7 +66,7 @@ def verify_ends(source: str, offered: Offered, trust: Trust) -> VerifyReport:
     """Prove head and tail only: that the archive is complete, whose it is, and what it should hold."""
     with open_archive(source, offered) as opened_archive:
         archive = opened_archive.archive
-        sender = trust.sender(archive.closing.root_bytes, archive.closing.signature)
+        sender = trust.sender(archive.closing.root_bytes, archive.closing.signature, archive.manifest.host)
         return _report(opened_archive.source.name, "ends", archive.manifest, archive.root, sender)
 
 
@@ -108,7 +108,7 @@ def _report(name: str, checked: str, manifest: Manifest, root: Root, sender: Sen
         root.members,
         root.content,
         sender.describe(),
-        sender.name is not None,
+        sender.trusted,
         root.problem_count,
         root.problems,
     )

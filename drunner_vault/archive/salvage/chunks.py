@@ -168,17 +168,18 @@ class ChunkSearch:
             return 0, False
         if room >= SEALED_CHUNK and self._try(index, place, SEALED_CHUNK, final=False):
             return SEALED_CHUNK, False
-        size = self._final_size(index, room)
-        if size and self._try(index, place, size, final=True):
-            return size, True
+        for size in self._final_sizes(index, room):
+            if self._try(index, place, size, final=True):
+                return size, True
         return 0, False
 
-    def _final_size(self, index: int, room: int) -> int:
-        """What the sealed size of this chunk would be if it were the final one; 0 if it cannot be."""
-        if self._original is None:
-            return room if room <= SEALED_CHUNK else 0
-        size = self._original - self._place(index, 0)
-        return size if _TAG < size <= min(SEALED_CHUNK, room) else 0
+    def _final_sizes(self, index: int, room: int) -> Iterator[int]:
+        """What the sealed size of this chunk can be if it is the final one: all that is left, or what was written."""
+        if room <= SEALED_CHUNK:
+            yield room
+        written = 0 if self._original is None else self._original - self._place(index, 0)
+        if _TAG < written <= SEALED_CHUNK and written < room:
+            yield written
 
     def _try(self, index: int, place: int, size: int, *, final: bool) -> bool:
         return self._cipher.open(index, self._window.bytes(place, size), final=final) is not None
