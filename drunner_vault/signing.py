@@ -143,7 +143,9 @@ def _allowed(line: str, where: str) -> tuple[str, bytes | None]:
         fields = shlex.split(line)
         at = next(index for index, field in enumerate(fields) if field.startswith(("ssh-", "ecdsa-", "sk-")))
         blob = base64.b64decode(fields[at + 1], validate=True)
-    except (ValueError, StopIteration, IndexError, binascii.Error) as cause:
+        if at == 0 or next(_each_string(blob)).decode() != fields[at]:
+            raise ValueError("no name before the key, or a key of another type")
+    except (ValueError, StopIteration, IndexError, struct.error, binascii.Error) as cause:
         raise BadKey(f"{where} is no allowed signer", 'a line is: NAME namespaces="…" ssh-ed25519 AAAA…') from cause
     options = ",".join(fields[1:at])
     limited = "namespaces=" in options and NAMESPACE not in options
