@@ -93,6 +93,7 @@ show_backup() {
     type_line 'recipient=$(drunner-vault key new --output key.txt)'
     type_line 'echo "$recipient"'
     mkdir -p backups
+    type_line "drunner-vault key signer >host1.signer   # by this line other hosts know archives of this one"
     type_line "drunner-vault backup $SERVICE backups/ -r \$recipient"
     type_line "ls -sh backups"
     ARCHIVE=$(find backups -name "$SERVICE-*.tar.zst.age")
@@ -106,7 +107,8 @@ show_loss() {
 }
 
 show_restore() {
-    say "Another host, with nothing but that file and the key"
+    say "Another host, with nothing but that file, the key, and whom to trust"
+    type_line "drunner-vault key trust host1.signer"
     type_line "drunner-vault restore $ARCHIVE $MOVED -i key.txt"
     type_line "$MOVED list"
     type_line "$MOVED status"

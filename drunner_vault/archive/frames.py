@@ -88,6 +88,8 @@ class FrameWriter:
         """End the frame that is being collected, if it holds anything."""
         if not self._parts:
             return
+        if self.collected > MAX_FRAME_CONTENT:
+            raise ValueError(f"internal error: a frame of {self.collected} bytes")
         content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
         self.collected = 0

@@ -31,7 +31,7 @@ from drunner_vault.archive.proof import Proof, Stage
 from drunner_vault.archive.root import Root
 from drunner_vault.archive.trailer import TrailerCheck
 from drunner_vault.errors import DamagedArchive, NotAnArchive
-from drunner_vault.tar import Member, TarReader
+from drunner_vault.tar import Member, TarReader, padding
 
 _SHARD_NAME = re.compile(rb"index/(members|frames)-[0-9]{6,}\.jsonl")
 _PIECE = 1 << 20
@@ -212,10 +212,11 @@ class ArchiveReader:
     def _index_member(self, member: Member) -> None:
         path = member.entry.path
         if shard := self._shard_name(member):
-            skip = self._source.offset_in_frame
+            skip = self._alone_in_frame(member)
             data = b"".join(self._tar.content())
             self._proof.shard(path.decode(), shard[1].decode(), data, skip)
         elif path == layout.ROOT and not self.root_bytes and member.entry.size <= layout.MAX_ROOT:
+            self._begins_frame(member)
             self._proof.begin(Stage.CLOSING)
             self.root_bytes = b"".join(self._tar.content())
         elif (
@@ -227,6 +228,21 @@ class ArchiveReader:
             self.signature = b"".join(self._tar.content())
         else:
             raise refused(path, "out of place")
+
+    def _begins_frame(self, member: Member) -> int:
+        """How long the member's headers are, if its frame begins with them. Raises DamagedArchive if not."""
+        header = member.content - member.offset
+        if self._source.offset_in_frame != header:
+            raise refused(member.entry.path, "somewhere else than at the start of a frame")
+        return header
+
+    def _alone_in_frame(self, member: Member) -> int:
+        """How long the member's headers are, if the frame holds it and nothing else. Raises DamagedArchive if not."""
+        header = self._begins_frame(member)
+        size = header + member.entry.size + len(padding(member.entry.size))
+        if self._source.frame is None or self._source.frame.content != size:
+            raise refused(member.entry.path, "in a frame that is not its own")
+        return header
 
     def _shard_name(self, member: Member) -> re.Match[bytes] | None:
         """The match of a shard's name, if this is one and in its place."""

@@ -152,11 +152,11 @@ class ArchiveWriter:
 
     def _in_frames(self, piece: bytes) -> None:
         while piece:
+            if self._frames.collected >= layout.CONTENT_FRAME:
+                self._frames.cut()
             room = layout.CONTENT_FRAME - self._frames.collected
             part, piece = (piece, b"") if len(piece) <= room else (piece[:room], piece[room:])
             self._frames.append(part)
-            if self._frames.collected == layout.CONTENT_FRAME:
-                self._frames.cut()
 
     def _on_frame(self, frame: Frame, packed: bytes) -> None:
         if self._closing:

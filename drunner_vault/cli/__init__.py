@@ -26,6 +26,9 @@ SECTIONS = {
     "Keys": ("key",),
 }  # fmt: skip
 
+# What follows the service's name is the service's, even where it looks like an option of ours.
+PASSING_ON = ("enter", "servicecmd")
+
 
 class Commands(click.Group):
     """Loads a command's module when it is needed, and lists commands by section."""
@@ -97,11 +100,19 @@ def _run(arguments: list[str]) -> int:
 
 def _fail(arguments: list[str], error: VaultError) -> NoReturn:
     """Show the error of the exception that is being handled, and exit with its code."""
-    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    own = _our_own(arguments)
     if "--debug" in own:
         traceback.print_exc()
     Output(as_json="--json" in own).error(error)
     sys.exit(error.exit_code)
+
+
+def _our_own(arguments: list[str]) -> list[str]:
+    """The arguments that may hold our options; what is passed on to a service may not."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    if arguments and arguments[0] in PASSING_ON:
+        end = next((at for at, word in enumerate(arguments) if at and not word.startswith("-")), end)
+    return arguments[:end]
 
 
 def _usage_hint(error: click.ClickException) -> str:

@@ -25,7 +25,7 @@ class Output:
     def document(self, data: Any) -> None:
         """The command's result, for programs only."""
         if self.as_json:
-            print(json.dumps(data, indent=2, ensure_ascii=False))
+            print(json.dumps(data, indent=2))
 
     def text(self, line: str) -> None:
         """A line of the command's result, for people."""
@@ -66,7 +66,7 @@ class Output:
                 "kind": type(error).__name__,
                 "code": error.exit_code,
             }
-            print(json.dumps({"error": details}, ensure_ascii=False))
+            print(json.dumps({"error": details}))
         label = "nothing to do" if error.exit_code == 3 else "error"
         print(f"{_colour(label, '31' if label == 'error' else '33')}: {one_line(error.message)}", file=sys.stderr)
         if error.hint:

@@ -116,9 +116,9 @@ class Containers:
             return 0
         for line in self._read_file(container, "/etc/passwd").decode("utf-8", "replace").splitlines():
             fields = line.split(":")
-            if len(fields) >= 3 and fields[0] == name and fields[2].isdigit():
+            if len(fields) >= 3 and fields[0] == name and fields[2].isdecimal():
                 return int(fields[2])
-        return int(name) if name.isdigit() else None
+        return int(name) if name.isdecimal() else None
 
     def using(self, volumes: list[str]) -> list[Container]:
         """The containers, running or not, that mount any of these volumes; our own helpers left out."""

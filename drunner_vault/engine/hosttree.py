@@ -22,6 +22,8 @@ Report = Callable[[bytes, str], None]
 TreeItem = tuple[Entry, Iterable[bytes]]
 _PIECE = 1 << 20
 _SPARSE_BLOCK = 512
+_MAX_RUNS = 1 << 16  # the map of a file with holes has to fit into one frame, and so has its row in the index
+_MAX_XATTRS = 4 << 20  # bytes of extended attributes, for the same reason
 _MAX_RUNS = 1 << 15  # of data in one file; with more, its header would not fit into a frame of the archive
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -197,6 +199,9 @@ class TreeReader:
                 values[name] = os.getxattr(where, name) if follow else os.getxattr(where, name, follow_symlinks=False)
             except OSError as cause:
                 self._report(path, f"its attribute {name} could not be read: {cause.strerror}")
+        if sum(map(len, values.values())) > _MAX_XATTRS:
+            self._report(path, f"its extended attributes are left out: they are larger than {_MAX_XATTRS >> 20} MiB")
+            return {}
         return values
 
 
@@ -228,6 +233,7 @@ def _data_runs(fd: int, status: os.stat_result) -> tuple[Segment, ...] | None:
     runs = _fewer(runs)
     if runs == [Segment(0, size)]:
         return None
+    runs = _few(runs)
     if not runs or runs[-1].offset + runs[-1].size < size:
         runs.append(Segment(size, 0))
     return tuple(runs)
@@ -247,6 +253,15 @@ def _fewer(runs: list[Segment]) -> list[Segment]:
                 merged.append(run)
         runs = merged
     return runs
+
+
+def _few(runs: list[Segment]) -> list[Segment]:
+    """At most _MAX_RUNS runs that hold the same data: neighbours are joined, with zeros for the holes between them."""
+    together = -(-len(runs) // _MAX_RUNS)
+    if together <= 1:
+        return runs
+    groups = (runs[at : at + together] for at in range(0, len(runs), together))
+    return [Segment(group[0].offset, group[-1].offset + group[-1].size - group[0].offset) for group in groups]
 
 
 @dataclass

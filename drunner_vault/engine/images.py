@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from docker.utils import parse_repository_tag
 
 from drunner_vault.engine.connection import engine_errors
 from drunner_vault.engine.streams import PieceSource
-from drunner_vault.errors import EngineError, ImageNotFound
+from drunner_vault.errors import BadUsage, EngineDown, EngineError, ImageNotFound
 from drunner_vault.tar import Entry, Kind, TarReader, encode_members
 
 _OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -21,6 +22,8 @@ _OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 _METADATA_LIMIT = 16 << 20
+# The characters that references and ids are made of; the engine knows the rest of their grammar.
+_REFERENCE = re.compile(r"(?!.*//)(?!.*\.\./)[\[A-Za-z0-9][][A-Za-z0-9_.:/@-]*")
 _LOADED = "Loaded image ID: "
 
 
@@ -44,7 +47,8 @@ class Images:
         self._client = client
 
     def find(self, reference: str) -> Image | None:
-        """The image of this reference or id, if the engine has it."""
+        """The image of this reference or id, if the engine has it. Raises BadUsage for what can be neither."""
+        _check_reference(reference)
         with engine_errors(f"look up image {reference}"):
             try:
                 found = self._client.api.inspect_image(reference)
@@ -76,10 +80,15 @@ class Images:
 
     def pull(self, reference: str) -> Image:
         """Pull exactly this tag or digest, with the logins of Docker's own configuration. Raises ImageNotFound."""
+        _check_reference(reference)
         repository, tag = parse_repository_tag(reference)
         try:
             with engine_errors(f"pull {reference}"):
-                self._client.api.pull(repository, tag=tag or "latest")
+                for line in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                    if "error" in line:  # the engine had begun already when it failed
+                        raise docker_errors.APIError(line["error"], explanation=line["error"])
+        except EngineDown:
+            raise
         except EngineError as cause:
             raise ImageNotFound(
                 cause.message, f"check the name, `docker login` if the registry is private, or build {reference} here"
@@ -145,6 +154,11 @@ class Images:
                     loaded.append(text.removeprefix(_LOADED).strip())
         return loaded
 
+    def ids(self) -> set[str]:
+        """Ids of all images, with and without a name."""
+        with engine_errors("list images"):
+            return {image["Id"] for image in self._client.api.images()}
+
     def dangling(self) -> list[str]:
         """Ids of images that no name and no container uses."""
         with engine_errors("list images"):
@@ -154,6 +168,11 @@ class Images:
         with engine_errors("ask the engine about itself"):
             status = self._client.api.info().get("DriverStatus") or []
         return any("io.containerd.snapshotter" in str(value) for _, value in status)
+
+
+def _check_reference(reference: str) -> None:
+    if not _REFERENCE.fullmatch(reference):
+        raise BadUsage(f"{reference!r} is no name of an image", "give an image as NAME, NAME:TAG or NAME@sha256:DIGEST")
 
 
 def _oci_layout(tar: TarReader) -> Iterator[tuple[Entry, Iterable[bytes]]]:

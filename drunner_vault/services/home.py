@@ -35,6 +35,7 @@ from drunner_vault.services.variables import render_imagename, utils_sh
 
 _RENAME_EXCHANGE = 2  # rename(2)
 _AT_FDCWD = -100
+_TRIES = 100  # at a directory that others keep removing
 _ENVIRONMENT = "environment.sh"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -168,8 +169,7 @@ class ServiceHome:
         scripts[PurePosixPath("utils.sh")] = _encode(utils_sh())
         staged = self._hidden()
         try:
-            staged.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            staged.mkdir(mode=0o700)
+            _make_hidden(staged)
             self._fill(staged, scripts, record)
         except BaseException as cause:
             shutil.rmtree(staged, ignore_errors=True)
@@ -291,6 +291,16 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def _make_hidden(path: Path) -> None:
+    """A directory in one that other commands remove when they leave it empty."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+            return
+    path.mkdir(mode=0o700)
+
+
 def _write(path: Path, data: bytes, mode: int) -> None:
     """A new file in a directory that nobody sees yet, on the disk when this returns."""
     with path.open("xb") as stream:
@@ -310,9 +320,9 @@ def _remove_tree(path: Path) -> None:
 
 
 def _exchange(staged: Path, current: Path) -> Path:
-    """Swap two directories; returns where the one that was `current` is now.
+    """Swap two directories; returns where the one that was `current` is now, which is `staged`.
 
-    In one step, by renameat2(2), where the C library and the file system know it; else in two.
+    In one step, by renameat2(2), where the C library and the file system know it; else in three.
     """
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is not None:
@@ -323,4 +333,5 @@ def _exchange(staged: Path, current: Path) -> Path:
     aside = current.parent / f".{current.name}.{secrets.token_hex(6)}"
     current.rename(aside)
     staged.rename(current)
-    return aside
+    aside.rename(staged)
+    return staged

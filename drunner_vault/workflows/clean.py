@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
-from drunner_vault.errors import NoChange
+from drunner_vault.errors import BadServiceName, NoChange, ServiceBusy
 from drunner_vault.services.home import installed
+from drunner_vault.services.lock import locked_services, service_lock
 from drunner_vault.workflows.host import ServiceHost
+from drunner_vault.workflows.working import is_empty, remove_if_empty
 
 
 @dataclass(frozen=True)
@@ -24,23 +28,48 @@ def clean(host: ServiceHost) -> Cleaned:
 
     An image that an installed service was installed from stays. Raises NoChange if there was nothing.
     """
-    needed = {record.image_id for home in installed(host.root) if (record := home.record())}
-    containers = host.engine.containers.leftovers()
-    for container in containers:
-        host.engine.containers.remove(container)
-    images = []
-    for image in host.engine.images.dangling():
-        if image not in needed:
-            host.engine.images.remove(image)
-            if host.engine.images.find(image) is None:
-                images.append(image)
-    paths = [path for path in (host.root / "tmp").glob("*") if not _in_use(host, path.name.rpartition(".")[0])]
-    for path in paths:
-        shutil.rmtree(path, ignore_errors=True)
+    keep_root = is_empty(host)
+    containers = _leftover_containers(host)
+    images = _unused_images(host)
+    paths = [path for path in (host.root / "tmp").glob("*") if _remove_directory(host, path)]
+    remove_if_empty(host, keep_root=keep_root)
     if not (containers or images or paths):
         raise NoChange("there is nothing to clean")
     return Cleaned(tuple(images), tuple(containers), tuple(str(path) for path in paths))
 
 
-def _in_use(host: ServiceHost, service: str) -> bool:
-    return (host.root / "locks" / f"{service}.lock").exists() or (host.root / "paused" / f"{service}.json").exists()
+def _leftover_containers(host: ServiceHost) -> list[str]:
+    """Remove helper containers, but none while a command is at work: it may be its own."""
+    found = host.engine.containers.leftovers()  # before the locks, so that those of later commands are not among them
+    if locked_services(host.root, "clean"):
+        return []
+    for container in found:
+        host.engine.containers.remove(container)
+    return found
+
+
+def _unused_images(host: ServiceHost) -> list[str]:
+    needed = {record.image_id for home in installed(host.root) if (record := home.record())}
+    images = host.engine.images
+    removed = []
+    for image in images.dangling():
+        if image not in needed:
+            images.remove(image)
+            if images.find(image) is None:
+                removed.append(image)
+    return removed
+
+
+def _remove_directory(host: ServiceHost, path: Path) -> bool:
+    """Remove a working directory, `NAME.…`, unless its service is being worked on or is still to be resumed."""
+    name = path.name.rpartition(".")[0]
+    try:
+        with service_lock(host.root, name, "clean"):
+            if (host.root / "paused" / f"{name}.json").exists():
+                return False
+            shutil.rmtree(path, ignore_errors=True)
+    except (ServiceBusy, BadServiceName):
+        return False
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+    return True

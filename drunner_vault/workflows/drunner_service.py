@@ -181,7 +181,7 @@ class DrunnerReinstaller:
                 f"the archive holds a {manifest.service.kind}, which this program cannot install",
                 "install a newer drunner-vault",
             )
-        name = self._choices.name or manifest.service.name
+        name = manifest.service.name if self._choices.name is None else self._choices.name
         doing = f"restore {name}"
         with working_on(self._host, name, doing) as home:
             self._require_free(home, manifest)
@@ -285,8 +285,8 @@ class DrunnerReinstallation:
         self._standing_still.enter_context(self._host.engine.containers.suspended(names))
         for archived, name in targets.items():
             volume = self._host.engine.volumes.get(name)
+            self._host.engine.volumes.tree(volume, checked.image.id).empty()  # the way that what is set aside outlasts
             self._trees[archived] = self._host.engine.volumes.tree(volume, checked.image.id, self._choices.access)
-            self._trees[archived].empty()
 
     def volume_tree(self, record: VolumeRecord) -> VolumeTree:
         """See Reinstallation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,8 @@ from drunner_vault.services.hooks import hook_environment, run_hook
 
 SERVICE_LABEL = "drunner-vault.service"
 PATH_LABEL = "drunner-vault.path"
+
+_CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")  # colours, titles
 
 
 @dataclass
@@ -67,7 +70,7 @@ class ServiceHost:
         )
         if dialect.succeeded(event, result.code):
             return
-        last = result.output.strip().splitlines()[-1:] or [""]
+        last = _CONTROL_SEQUENCE.sub("", result.output).strip().splitlines()[-1:] or [""]
         said = f': it says "{last[0].strip()[:200]}"' if last[0] else ""
         raise HookFailed(
             f"the {hook} hook of {home.name} failed with exit code {result.code}{said}",

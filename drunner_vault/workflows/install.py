@@ -80,7 +80,7 @@ def check(host: ServiceHost, reference: str) -> CheckedImage:
 
 def install(host: ServiceHost, reference: str, name: str | None = None) -> str:
     """Install a service; returns its name. Raises NoChange if it is installed from the same image already."""
-    name = name or default_service_name(reference)
+    name = default_service_name(reference) if name is None else name
     with working_on(host, name, f"install {name}") as home:
         if home.exists():
             _refuse_installed(home, reference)
@@ -119,9 +119,9 @@ def fetch(host: ServiceHost, undo: Undo, reference: str) -> None:
 def install_steps(host: ServiceHost, undo: Undo, home: ServiceHome, reference: str, checked: CheckedImage) -> None:
     """From the service's directory to its install hook. Every step is in `undo` before it is taken."""
     replacing = home.exists()
-    staged, record = stage(host, home, reference, checked)
+    staged = stage(host, home, reference, checked)
     if replacing:
-        undo.record("restore home", aside=str(staged), installed=record.installed)
+        undo.record("restore home", aside=str(staged), inode=staged.stat().st_ino)
         undo.at_commit("discard home", aside=str(staged))
     else:
         undo.record("remove home")
@@ -135,14 +135,14 @@ def install_steps(host: ServiceHost, undo: Undo, home: ServiceHome, reference: s
     require_valid(home)
 
 
-def stage(host: ServiceHost, home: ServiceHome, reference: str, checked: CheckedImage) -> tuple[Path, InstallRecord]:
-    """Write the service's directory beside its place; returns where, and what it says was installed."""
+def stage(host: ServiceHost, home: ServiceHome, reference: str, checked: CheckedImage) -> Path:
+    """Write the service's directory beside its place; returns where."""
     now = host.clock.now()
     variables = render_variables(
         home.name, reference, checked.config, installed=now, host_ip=host_ip(), temp_dir=home.temp_dir
     )
     record = InstallRecord(reference, checked.image.id, checked.uid, isoformat(now), f"drunner-vault {__version__}")
-    return home.stage(checked.files, variables=variables, record=record), record
+    return home.stage(checked.files, variables=variables, record=record)
 
 
 def create_volumes(host: ServiceHost, undo: Undo, name: str, checked: CheckedImage) -> None:

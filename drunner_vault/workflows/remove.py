@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drunner_vault.errors import HookFailed, VaultError
+from drunner_vault.errors import HookFailed, VaultError, VolumeProblem
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.services.launcher import remove_launcher
@@ -33,6 +33,7 @@ def obliterate(host: ServiceHost, name: str, *, force: bool = False) -> None:
         if force:
             for container in host.engine.containers.using(volumes):
                 host.engine.containers.remove(container.id)
+        _require_unused(host, home, volumes)
         for volume in volumes:
             host.engine.volumes.remove(volume)
         _remove_files(host, home)
@@ -48,6 +49,17 @@ def _volumes(host: ServiceHost, home: ServiceHome, force: bool) -> list[str]:
             raise
         current = ()
     return list(dict.fromkeys([*current, *labelled]))
+
+
+def _require_unused(host: ServiceHost, home: ServiceHome, volumes: list[str]) -> None:
+    """Raises VolumeProblem if containers use any of the volumes: all of them are removed, or none."""
+    for volume in volumes:
+        users = ", ".join(container.name for container in host.engine.containers.using([volume]))
+        if users:
+            raise VolumeProblem(
+                f"volume {volume} is still used by {users}; nothing was removed",
+                f"remove that, or have it removed too: drunner-vault obliterate --force {home.name}",
+            )
 
 
 def _call_hook(host: ServiceHost, home: ServiceHome, event: Event, force: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from drunner_vault.durable import replace_file, storage_error
 from drunner_vault.engine import Access
-from drunner_vault.errors import VaultError
+from drunner_vault.errors import StorageError, VaultError
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.launcher import remove_launcher
 from drunner_vault.workflows.host import ServiceHost
@@ -80,14 +80,21 @@ class Undo:
 
     @staticmethod
     def unfinished(host: ServiceHost, service: str) -> Undo | None:
-        """The journal that a killed command left behind, if there is one."""
+        """The journal that a killed command left behind, if there is one. Raises StorageError if it cannot be read."""
         path = host.root / "undo" / f"{service}.json"
         try:
             document = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+            undo = Undo(host, service, str(document["doing"]))
+            undo._steps = list(document["steps"])
+        except FileNotFoundError:
             return None
-        undo = Undo(host, service, str(document["doing"]))
-        undo._steps = list(document["steps"])
+        except OSError as cause:
+            raise storage_error("read", path, cause) from cause
+        except (ValueError, KeyError, TypeError) as cause:
+            raise StorageError(
+                f"{path} is damaged, so what a killed command did to {service} cannot be taken back",
+                f"see that {service} is well, then remove the file",
+            ) from cause
         return undo
 
     @property
@@ -127,15 +134,14 @@ def _remove_home(host: ServiceHost, service: str, step: Step) -> None:
 
 
 def _restore_home(host: ServiceHost, service: str, step: Step) -> None:
-    """Put the earlier directory back. If the exchange never happened, what is aside is the new one: drop it."""
+    """Put the earlier directory back. What is aside while there was no exchange yet is the new one: drop it."""
     home, aside = host.home(service), Path(step["aside"])
-    record = home.record()
     if not aside.exists():
         return
-    if not home.exists() or (record is not None and record.installed == step["installed"]):
-        home.put_back(aside)
-    else:
+    if home.exists() and aside.stat().st_ino == step["inode"]:
         home.discard(aside)
+    else:
+        home.put_back(aside)
 
 
 def _discard_home(host: ServiceHost, service: str, step: Step) -> None:

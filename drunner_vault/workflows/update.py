@@ -49,18 +49,22 @@ def _pull_one(host: ServiceHost, undo: Undo, reference: str) -> bool:
     if before is not None and not before.digests:
         host.notice(f"{reference} was built on this host, so it is not pulled")
         return False
+    known = images.ids()
     if before is None:
         undo.record("remove image", image=reference)
     else:
         undo.record("tag image", id=before.id, image=reference)
-    return images.pull(reference).id != (before.id if before else "")
+    pulled = images.pull(reference)
+    if pulled.id not in known:
+        undo.record("remove image", image=pulled.id)
+    return pulled.id != (before.id if before else "")
 
 
 def _replace(host: ServiceHost, undo: Undo, home: ServiceHome, reference: str, checked: CheckedImage) -> None:
     undo.record_outermost("call hook", event=Event.UPDATE_END.value)
     host.call_hook(home, Event.UPDATE_START)
-    staged, record = stage(host, home, reference, checked)
-    undo.record("restore home", aside=str(staged), installed=record.installed)
+    staged = stage(host, home, reference, checked)
+    undo.record("restore home", aside=str(staged), inode=staged.stat().st_ino)
     undo.at_commit("discard home", aside=str(staged))
     home.swap_in(staged)
     write_launcher(host.bin_dir, home.name)

@@ -43,7 +43,7 @@ def service_command(host: ServiceHost, name: str, arguments: list[str]) -> int:
     if arguments[0] in home.dialect().reserved:
         raise BadUsage(
             f"{arguments[0]} is not a command of the service itself",
-            f"drunner-vault {arguments[0]} {name}, or: {name} help",
+            f"drunner-vault --help lists what the host can do with a service; what {name} itself can: {name} help",
         )
     return pass_through([str(home.servicerunner), *arguments], host.environment)
 

@@ -21,10 +21,8 @@ def working_on(host: ServiceHost, name: str, doing: str) -> Iterator[ServiceHome
     doing: the command, as a person knows it. Raises ServiceBusy if another command holds the service.
     """
     home = host.home(name)
-    made = not host.root.exists()
     with contextlib.ExitStack() as last:
-        if made:
-            last.callback(_remove_if_empty, host)
+        last.callback(remove_if_empty, host, keep_root=is_empty(host))
         with service_lock(host.root, name, doing):
             _finish_earlier(host, home)
             yield home
@@ -51,8 +49,13 @@ def _finish_earlier(host: ServiceHost, home: ServiceHome) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _remove_if_empty(host: ServiceHost) -> None:
-    """A command that came to nothing leaves no empty directories where there were none."""
-    for directory in (host.root / "services", host.root):
+def is_empty(host: ServiceHost) -> bool:
+    """Whether the root is there, with nothing in it: then somebody made it for us, and it stays."""
+    return host.root.is_dir() and not any(host.root.iterdir())
+
+
+def remove_if_empty(host: ServiceHost, *, keep_root: bool) -> None:
+    """A command that came to nothing, or removed the last service, leaves no empty directories."""
+    for directory in (host.root / "services", *(() if keep_root else (host.root,))):
         with contextlib.suppress(OSError):
             directory.rmdir()

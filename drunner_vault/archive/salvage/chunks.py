@@ -6,6 +6,7 @@ was found. Where bytes have come or gone, everything behind is shifted: then oth
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 from drunner_vault.age import CHUNK, SEALED_CHUNK, ChunkCipher, ReadAt
 from drunner_vault.archive.salvage.stream import Span
 
-TRIES = 1_500_000  # some 15 microseconds each
+TRIES = 2_000_000  # some 15 microseconds each
 _TAG = SEALED_CHUNK - CHUNK
 _SECTOR = 512
 _FEW = 256
 _FAR = 16 << 20
+_REMOVED = 1 << 20
 _WINDOW = 448 << 10
 _WIDE_PROBES = 4
 
@@ -108,7 +110,7 @@ class ChunkSearch:
 
     def opens_any(self) -> bool:
         """Whether any of a few chunks from all over the file opens: whether this is the right key and start."""
-        count = max(0, self._size - self._start) // SEALED_CHUNK
+        count = max(0, max(self._size, self._original or 0) - self._start) // SEALED_CHUNK
         probes = sorted({0, 1, 2, count // 4, count // 2, count * 3 // 4, count - 1, count})
         return any(
             self._open(index, self._place(index, shift))[0] for shift in self._shifts for index in probes if index >= 0
@@ -196,39 +198,40 @@ class ChunkSearch:
         """Chunks from `index` up to `following` do not open with this shift: a later one, and a shift with which it
         does.
 
-        Places that are likely are always tried. All places within 64 KiB, and whole sectors within 16 MiB, only if
-        nothing else opens in the rest of the file, as that takes seconds.
+        Places that are likely are always tried. Whole sectors within 16 MiB, all within 64 KiB, and all where up to
+        1 MiB is gone, only if nothing else opens in the rest of the file, as that takes seconds.
         """
         probes = list(self._probes(index, following, shift))
-        for probe in probes:
-            for other in self._likely(shift):
-                if self._opens(probe, other):
-                    return probe, other
-        for probe in probes[:_WIDE_PROBES] if following is None else ():
-            for other in _anywhere(shift):
-                if self._opens(probe, other):
-                    return probe, other
-        return None
+        wide, far = (probes[:_WIDE_PROBES], probes[_WIDE_PROBES:][:1]) if following is None else ([], [])
+        places = itertools.chain(
+            self._known(index, following),
+            ((probe, other) for probe in probes for other in _likely(shift)),
+            ((probe, other) for probe in wide for other in _sectors(shift)),
+            ((probe, other) for probe in wide for other in _all_within_a_chunk(shift)),
+            ((probe, shift - distance) for probe in far for distance in range(SEALED_CHUNK, _REMOVED)),
+        )
+        return next(((probe, other) for probe, other in places if self._opens(probe, other)), None)
+
+    def _known(self, index: int, following: int | None) -> Iterator[tuple[int, int]]:
+        """Chunks to look for with shifts that were seen already, or that the file's old size lets expect."""
+        for shift in self._shifts:
+            first = max(index, -(self._start + shift) // SEALED_CHUNK)
+            yield from ((probe, shift) for probe in self._probes(first, following, shift))
 
     def _probes(self, index: int, following: int | None, shift: int) -> Iterator[int]:
+        """Chunks to look for, ever farther away, as those right behind the damage may be gone as well."""
+        end = max(self._size, self._original or 0)
         step = 1
-        while self._place(index + step, shift) < self._size and (following is None or index + step < following):
+        while self._place(index + step, shift) < end and (following is None or index + step < following):
             yield index + step
             step *= 2
-
-    def _likely(self, shift: int) -> Iterator[int]:
-        yield from (known for known in self._shifts if known != shift)
-        for distance in range(1, _FEW + 1):
-            yield shift + distance
-            yield shift - distance
-        yield from range(shift + _SECTOR, shift + SEALED_CHUNK, _SECTOR)
-        yield from range(shift - _SECTOR, shift - SEALED_CHUNK, -_SECTOR)
 
     def _opens(self, index: int, shift: int) -> bool:
         self._tries -= 1
         if self._tries < 0 or not self._open(index, self._place(index, shift))[0]:
             return False
-        self._shifts.append(shift)
+        if shift not in self._shifts:
+            self._shifts.append(shift)
         return True
 
     def _take_short_end(self, index: int, shift: int) -> None:
@@ -244,9 +247,21 @@ class ChunkSearch:
                 return
 
 
-def _anywhere(shift: int) -> Iterator[int]:
-    yield from range(shift + SEALED_CHUNK, shift + _FAR, _SECTOR)
-    yield from range(shift - SEALED_CHUNK, shift - _FAR, -_SECTOR)
+def _likely(shift: int) -> Iterator[int]:
+    for distance in range(1, _FEW + 1):
+        yield shift + distance
+        yield shift - distance
+    for size, count in ((_SECTOR, CHUNK // _SECTOR), (SEALED_CHUNK, _FEW)):
+        yield from range(shift + size, shift + size * (count + 1), size)
+        yield from range(shift - size, shift - size * (count + 1), -size)
+
+
+def _sectors(shift: int) -> Iterator[int]:
+    yield from range(shift + CHUNK, shift + _FAR, _SECTOR)
+    yield from range(shift - CHUNK, shift - _FAR, -_SECTOR)
+
+
+def _all_within_a_chunk(shift: int) -> Iterator[int]:
     yield from range(shift + _FEW, shift + SEALED_CHUNK + 1)
     yield from range(shift - _FEW, shift - SEALED_CHUNK - 1, -1)
 

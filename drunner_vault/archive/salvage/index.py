@@ -38,10 +38,11 @@ class Row:
 
 @dataclass
 class SurvivingIndex:
-    """root: None if it is lost. members, frames: by number of the shard, the frame it is in. missing: ranges of tar
-    offsets in which members may have begun of which no row is left."""
+    """root: None if it is lost. signed: whether a signature is behind it. members, frames: by number of the shard, the
+    frame it is in. missing: ranges of tar offsets in which members may have begun of which no row is left."""
 
     root: Root | None = None
+    signed: bool = False
     members: dict[int, int] = field(default_factory=dict)
     frames: dict[int, int] = field(default_factory=dict)
     missing: list[tuple[int, int]] = field(default_factory=list)
@@ -56,7 +57,7 @@ def read_index(frames: Frames) -> SurvivingIndex:
     found = SurvivingIndex()
     roots = [number for number, name in frames.index.items() if name == layout.ROOT]
     for number in roots:
-        found.root = _root(frames, number) or found.root
+        _read_root(frames, number, found)
     for number, name in sorted(frames.index.items()):
         shard = _SHARD.fullmatch(name)
         if shard and _is_committed(frames, number, name, found.root):
@@ -65,17 +66,19 @@ def read_index(frames: Frames) -> SurvivingIndex:
     return found
 
 
-def _root(frames: Frames, number: int) -> Root | None:
-    """The root that begins in a frame; larger ones go on in those that follow it."""
-    source = _Following(frames, number)
-    tar = TarReader(source)
+def _read_root(frames: Frames, number: int, found: SurvivingIndex) -> None:
+    """The root that begins in a frame, if there is one; larger ones go on in those that follow it."""
+    tar = TarReader(_Following(frames, number))
+    members = iter(tar)
     try:
-        member = next(iter(tar), None)
+        member = next(members, None)
         if member is None or member.entry.path != layout.ROOT or member.entry.size > layout.MAX_ROOT:
-            return None
-        return parse_root(b"".join(tar.content()))
+            return
+        found.root = parse_root(b"".join(tar.content()))
+        following = next(members, None)
+        found.signed = following is not None and following.entry.path == layout.SIGNATURE
     except ArchiveError:
-        return None
+        return
 
 
 class _Following:
@@ -133,7 +136,7 @@ def member_rows(frames: Frames, shards: dict[int, int]) -> Iterator[Row]:
 
 def _row(line: bytes) -> Row:
     member = parse_member_row(line)
-    segments = parse(line, "a row of the index", _segments)
+    segments = parse(line, "a row of the index", _segments) if b'"segments"' in line else None
     if segments is not None and sum(segment.size for segment in segments) != member.stored:
         raise DamagedArchive("the index has a row that contradicts itself")
     return Row(member, segments)
@@ -151,12 +154,14 @@ def _missing(frames: Frames, found: SurvivingIndex) -> Iterator[tuple[int, int]]
     total = _member_shards(frames, found)
     known_to, expected = 0, 0
     for shard, number in sorted(found.members.items()):
-        offsets = [row.member.offset for row in member_rows(frames, {shard: number})]
-        if not offsets:
+        lines = _lines(frames, number).splitlines()
+        try:
+            first, last = _row(lines[0]).member.offset, _row(lines[-1]).member.offset
+        except DamagedArchive:
             continue
         if shard != expected:
-            yield known_to, offsets[0]
-        known_to, expected = offsets[-1] + 1, shard + 1
+            yield known_to, first
+        known_to, expected = last + 1, shard + 1
     if total is None or expected < total:
         yield known_to, BEYOND
 
@@ -200,12 +205,12 @@ def _seek_table(frames: Frames, stream: Stream) -> KnownFrames | None:
     place = tables[-1]
     try:
         sizes = trailer.parse_seek_table(stream.read(place.offset, place.size))
-    except DamagedArchive:
+        known, offset = KnownFrames(), 0
+        for number in range(len(sizes) // 2):
+            known.add(number, offset, sizes[2 * number], sizes[2 * number + 1], 0)
+            offset += sizes[2 * number]
+    except (DamagedArchive, ValueError):
         return None
-    known, offset = KnownFrames(), 0
-    for number in range(len(sizes) // 2):
-        known.add(number, offset, sizes[2 * number], sizes[2 * number + 1], 0)
-        offset += sizes[2 * number]
     return known if offset == place.offset else None
 
 

@@ -46,7 +46,6 @@ class Salvage:
         self._index = read_index(frames)
         known = known_frames(frames, self._index, stream)
         self._members = Members(frames, place(frames, known, placed=stream.placed), self._index)
-        self._was_signed = layout.SIGNATURE in frames.index.values()
         self._found = _Overview(self._members)
         if not self._found.members:
             raise _nothing(len(frames))
@@ -56,7 +55,7 @@ class Salvage:
         """Write the new archive. options.sign: makes its signature."""
         result = Salvaged(self.manifest.service.name, self.manifest.created)
         result.made_anew = self._found.manifest is None
-        result.was_signed = self._was_signed
+        result.was_signed = self._index.signed
         now = self._clock.now()
         with ArchiveWriter(sink, self.manifest, int(now.timestamp()), options) as writer:
             _Rewrite(writer, self.manifest, self._found.link_targets, result).run(self._members)
