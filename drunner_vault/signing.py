@@ -27,6 +27,7 @@ _KEY_TYPE = b"ssh-ed25519"
 _MAGIC = b"SSHSIG"
 _VERSION = 1
 _HASH = b"sha512"
+_LONGEST_KEY = 4096
 _BEGIN = "-----BEGIN SSH SIGNATURE-----"
 _END = "-----END SSH SIGNATURE-----"
 
@@ -143,7 +144,7 @@ def _allowed(line: str, where: str) -> tuple[str, bytes | None]:
         fields = shlex.split(line)
         at = next(index for index, field in enumerate(fields) if field.startswith(("ssh-", "ecdsa-", "sk-")))
         blob = base64.b64decode(fields[at + 1], validate=True)
-        if at == 0 or next(_each_string(blob)).decode() != fields[at]:
+        if at == 0 or next(_each_string(blob)).decode() != fields[at] or len(blob) > _LONGEST_KEY:
             raise ValueError("no name before the key, or a key of another type")
     except (ValueError, StopIteration, IndexError, struct.error, binascii.Error) as cause:
         raise BadKey(f"{where} is no allowed signer", 'a line is: NAME namespaces="…" ssh-ed25519 AAAA…') from cause

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -80,21 +81,25 @@ def signer(as_json: bool) -> None:
 def trust(signer: str, as_json: bool) -> None:
     """Trust a signer: archives it made may be restored here.
 
-    Give the line that `key signer` printed on the host that makes the archives, or a file that holds it. Exits 3 if
-    it is trusted already.
+    Give the line that `key signer` printed on the host that makes the archives, a file that holds it, or - for
+    standard input. A public key alone (ssh-ed25519 AAAA…) is trusted for archives of any host. Exits 3 if it is
+    trusted already.
     """
     from drunner_vault import wiring
 
     output = Output(as_json=as_json)
-    line = signer if "ssh-ed25519" in signer else _read_line(Path(signer))
+    line = signer if "ssh-ed25519" in signer else _read_line(signer)
     added = wiring.trust(os.environ).add(line)
     output.document({"fingerprint": added.fingerprint})
     output.done(f"{added.fingerprint} is trusted here")
 
 
-def _read_line(path: Path) -> str:
+def _read_line(signer: str) -> str:
     from drunner_vault.durable import storage_error
 
+    if signer == "-":
+        return sys.stdin.read()
+    path = Path(signer)
     try:
         return path.read_text(encoding="utf-8")
     except OSError as cause:

@@ -267,7 +267,7 @@ class EngineTree:
 
     def writer(self, report: Report) -> AbstractContextManager[EntryWriter]:
         """See VolumeTree."""
-        return ArchiveCallWriter(self._client, self._containers, self._image, self._volume.name)
+        return ArchiveCallWriter(self._client, self._containers, self._image, self._volume.name, report)
 
     def copy_aside(self, token: str) -> None:
         """See VolumeTree. A copy into another volume, as volumes cannot be renamed."""
@@ -290,7 +290,9 @@ class EngineTree:
         self._volumes.remove(token)
 
     def _copy(self, source: Volume, target: Volume) -> None:
-        with ArchiveCallWriter(self._client, self._containers, self._image, target.name) as writer:
+        with ArchiveCallWriter(
+            self._client, self._containers, self._image, target.name, lambda path, problem: None
+        ) as writer:
             for entry, content in read_tree(self._client, self._containers, self._image, source.name):
                 writer.write(entry, content)
 

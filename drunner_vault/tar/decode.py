@@ -285,7 +285,7 @@ def _xattrs(records: dict[bytes, bytes]) -> dict[str, bytes]:
 def _nanoseconds(text: bytes) -> int:
     """A PAX time in nanoseconds; digits beyond the ninth are cut."""
     sign = -1 if text.startswith(b"-") else 1
-    whole, _, fraction = text.lstrip(b"-").partition(b".")
+    whole, _, fraction = text.removeprefix(b"-").partition(b".")
     return sign * (_decimal(whole) * 10**9 + _decimal((fraction + b"000000000")[:9]))
 
 

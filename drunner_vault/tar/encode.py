@@ -37,16 +37,17 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def encode_header(entry: Entry, name: bytes, link: bytes | None = None) -> bytes:
+def encode_header(entry: Entry, name: bytes, link: bytes | None = None, *, escaped: bool = True) -> bytes:
     """All header blocks of one member, and for a file with holes also the sparse map that opens its content.
 
     name: the member's full name in the archive, raw bytes, without a trailing slash. link: the link target as it
-    stands in the archive; the entry's own unless given (hard links name another member in full).
+    stands in the archive; the entry's own unless given (hard links name another member in full). escaped: whether `%`
+    and `=` in names of attributes are written as `%25` and `%3D`, as GNU tar does; Docker takes names as they stand.
     The result is a whole number of blocks.
     """
     target = entry.link if link is None else link
     shown = name + b"/" if entry.kind is Kind.DIRECTORY else name
-    records = _records(entry, shown, target)
+    records = _records(entry, shown, target, escaped)
     sparse_map = b""
     if entry.segments is not None:
         sparse_map = _sparse_map(entry.segments)
@@ -65,7 +66,7 @@ def stored_size(entry: Entry) -> int:
     return (0 if entry.segments is None else len(_sparse_map(entry.segments))) + entry.data_size
 
 
-def _records(entry: Entry, shown: bytes, target: bytes) -> dict[bytes, bytes]:
+def _records(entry: Entry, shown: bytes, target: bytes, escaped: bool) -> dict[bytes, bytes]:
     """The PAX records this entry needs."""
     records: dict[bytes, bytes] = {}
     if _needs_record(shown):
@@ -80,7 +81,7 @@ def _records(entry: Entry, shown: bytes, target: bytes) -> dict[bytes, bytes]:
         if number > _OCTAL_7:
             records[key] = b"%d" % number
     for attribute, value in entry.xattrs.items():
-        keyword = attribute.replace("%", "%25").replace("=", "%3D")
+        keyword = attribute.replace("%", "%25").replace("=", "%3D") if escaped else attribute
         records[b"SCHILY.xattr." + keyword.encode("utf-8", "surrogateescape")] = value
         if attribute in ACL_XATTRS and (text := acl_text(value)):
             records[ACL_XATTRS[attribute].encode()] = text

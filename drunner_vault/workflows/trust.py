@@ -12,7 +12,7 @@ from pathlib import Path
 
 from drunner_vault.durable import new_file, replace_file, storage_error
 from drunner_vault.errors import AlreadyExists, NoChange, WrongKey
-from drunner_vault.signing import AllowedSigners, SignerKey, SigningKey, verify
+from drunner_vault.signing import NAMESPACE, AllowedSigners, SignerKey, SigningKey, verify
 
 _KEY_FILE = "signing_key"
 _ALLOWED_FILE = "allowed_signers"
@@ -70,8 +70,13 @@ class Trust:
         return Sender(key, host, trusted)
 
     def add(self, line: str) -> SignerKey:
-        """Trust a signer, given as a line of allowed signers. Raises NoChange if it is trusted already, BadKey."""
+        """Trust a signer, given as a line of allowed signers, or as a public key, which is then trusted for every host.
+
+        Raises NoChange if it is trusted already, BadKey.
+        """
         text = self._allowed_text()
+        if line.startswith("ssh-"):
+            line = f'* namespaces="{NAMESPACE}" {line}'
         added = AllowedSigners(line, "the signer").only()
         if line.strip() in text.splitlines():
             raise NoChange(f"{added.fingerprint} is trusted already")

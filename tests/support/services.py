@@ -28,7 +28,8 @@ class Call:
 
 def build_fixture(host: Host, name: str, tag: str | None = None) -> str:
     """Build the service ``first``, ``second`` or ``third`` on ``host``; return the image's name."""
-    return build_service(host, tag or f"test/{name}:2016", SERVICES / name)
+    # A shell or sleep that is a container's first process heeds no other signal, and ten seconds pass at each stop.
+    return build_service(host, tag or f"test/{name}:2016", SERVICES / name, instructions=["STOPSIGNAL SIGKILL"])
 
 
 def build_example(host: Host, name: str, tag: str | None = None) -> str:

@@ -99,3 +99,10 @@ def test_the_signing_key_stays_the_same_and_private(tmp_path: Path) -> None:
     trust = Trust(tmp_path / "etc", "here")
     assert trust.signer_line() == trust.signer_line()
     assert (tmp_path / "etc" / "signing_key").stat().st_mode & 0o077 == 0
+
+
+def test_a_public_key_alone_is_trusted_for_every_host(tmp_path: Path) -> None:
+    there, here = Trust(tmp_path / "there", "there"), Trust(tmp_path / "here", "here")
+    public = " ".join(there.signer_line().split()[-2:]) + " a comment"
+    here.add(public)
+    assert here.sender(b"root", there.signing_key().sign(b"root"), "anything").trusted

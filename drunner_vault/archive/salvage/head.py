@@ -20,7 +20,6 @@ from drunner_vault.errors import (
     ArchiveError,
     DamagedArchive,
     NoKey,
-    NotAnArchive,
     UnsupportedArchive,
     VaultError,
     WrongKey,
@@ -99,7 +98,9 @@ def _why(failures: list[VaultError], had_copy: bool) -> VaultError:
         if isinstance(error, WrongKey):
             hint = error.hint if had_copy else f"{error.hint}; if that is the right one, the header is damaged: {_HINT}"
             return WrongKey(error.message, hint)
-    if failures and not had_copy:
-        return DamagedArchive(f"nothing of it can be salvaged: {_LOST}", _HINT)
-    kind = NotAnArchive if failures else DamagedArchive
-    return kind("nothing of it can be salvaged: no part of the file opens with its header", "use another copy of it")
+    if failures:
+        return DamagedArchive(f"nothing can be salvaged: {_LOST}", "use another copy of it" if had_copy else _HINT)
+    return DamagedArchive(
+        "nothing can be salvaged: no part of the file opens with its header",
+        "use another copy of it" if had_copy else f"if the header is damaged, {_HINT}",
+    )

@@ -90,7 +90,7 @@ class Salvage:
             writer.report(layout.MANIFEST, "salvaged: it was lost, and this one was made of what else is known")
         if result.gaps:
             count = "an unknown number of" if result.unnamed is None else str(result.unnamed)
-            writer.report(b"", f"salvaged: {count} further members are lost, and their names with them")
+            writer.report(b"", f"salvaged: {count} further members are lost, with their names")
         for loss in result.losses:
             where = f"bytes {ranges_text(loss.ranges)} of {loss.size}: " if loss.ranges else ""
             writer.report(loss.path.encode(), f"salvaged, {loss.state}: {where}{loss.reason}")

@@ -79,6 +79,13 @@ class Frames:
         self.marks.append(mark(frame.packed))
         self.leads.append(lead)
 
+    def drop(self, frames: int, skippables: int) -> None:
+        """Forget all but so many frames and skippable frames."""
+        for column in (self.offsets, self.sizes, self.contents, self.marks, self.leads):
+            del column[frames:]
+        del self.skippables[skippables:]
+        self.index = {number: name for number, name in self.index.items() if number < frames}
+
 
 def mark(packed: str) -> int:
     """How a frame is known: the first 64 bits of its packed bytes' BLAKE3, given in hex; 0 for none."""
@@ -115,21 +122,30 @@ class _Survey:
         self._stream = stream
         self._frames = frames
         self._advance = advance
+        self._ran_out = False
 
     def span(self, start: int, end: int) -> None:
         """All whole frames that lie between two offsets."""
-        at = start
+        at, searched = start, False
         while at < end:
+            before = len(self._frames), len(self._frames.skippables)
             reached, failed = self._walk(at, end)
+            if failed and searched and self._stream.placed and not self._ran_out:
+                # Where nothing is wrong, the archive's own frames end only with the span. These were inside a file.
+                self._frames.drop(*before)
             if failed:
-                reached = self._next_magic(reached + 1, end)
+                reached, searched = self._next_magic(reached + 1, end), True
             self._advance(reached - at)
             at = reached
 
     def _walk(self, start: int, end: int) -> tuple[int, bool]:
-        """Take frame after frame; returns where to go on, and whether no frame begins there."""
+        """Take frame after frame; returns where to go on, and whether no frame begins there.
+
+        Sets _ran_out: whether one may begin there, and is cut.
+        """
         reader = ByteReader(reading(self._stream, start, end))
         at = start
+        self._ran_out = False
         try:
             for item in walk(reader):
                 if not isinstance(item, RawFrame):
@@ -144,6 +160,7 @@ class _Survey:
                 self._frames.add(at, decoded)
                 at = following
         except ArchiveError:
+            self._ran_out = not reader.at_most(1)
             return at, True
         return at, at < end
 
@@ -151,6 +168,7 @@ class _Survey:
         """Pass over a skippable frame, if its size leads to another frame or to the end."""
         following = frame.offset + frame.size
         if following != end and not self._begins_frame(following, end):
+            self._ran_out = following > end
             return frame.offset, True
         self._frames.skippables.append(frame)
         return following, False
