@@ -35,10 +35,6 @@ class Event(enum.Enum):
     OBLITERATE = "obliterate"
     ENTER_START = "enter start"
     ENTER = "enter"
-    STATUS_START = "status start"
-    STATUS_END = "status end"
-    SERVICECMD_START = "servicecmd start"
-    SERVICECMD_END = "servicecmd end"
     HELP = "help"
 
 
@@ -89,14 +85,13 @@ _START_END = {
     Event.OBLITERATE: "obliterate_start",
     Event.ENTER_START: "enter_start",
     Event.ENTER: "enter",
-    Event.STATUS_START: "status_start",
-    Event.STATUS_END: "status_end",
-    Event.SERVICECMD_START: "servicecmd_start",
-    Event.SERVICECMD_END: "servicecmd_end",
     Event.HELP: "help",
 }
 _RESERVED = frozenset({"install", "backupstart", "backupend", "backup", "restore", "update", "enter"})
 _REMOVALS = frozenset({"uninstall", "obliterate"})
+# Hooks that start/end services may have and that nothing calls here: a command is the service's alone, so that its
+# arguments, files and exit code pass through untouched.
+_UNCALLED = frozenset({"status_start", "status_end", "servicecmd_start", "servicecmd_end"})
 
 FIRST = Dialect(
     "first",
@@ -111,7 +106,7 @@ UNINSTALL_OBLITERATE = Dialect(
 START_END = Dialect(
     "start/end",
     MappingProxyType(_START_END),
-    _RESERVED | _REMOVALS | (frozenset(_START_END.values()) - {"help"}),
+    _RESERVED | _REMOVALS | _UNCALLED | (frozenset(_START_END.values()) - {"help"}),
     tolerates_missing=True,
 )
 

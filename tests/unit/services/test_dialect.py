@@ -64,7 +64,6 @@ def test_a_script_that_is_not_text_has_a_dialect_too() -> None:
         (Event.OBLITERATE, "destroy", "obliterate", "obliterate_start"),
         (Event.ENTER_START, None, None, "enter_start"),
         (Event.ENTER, "enter", "enter", "enter"),
-        (Event.STATUS_START, None, None, "status_start"),
         (Event.HELP, "help", "help", "help"),
     ],
 )
