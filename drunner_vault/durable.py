@@ -17,6 +17,8 @@ from typing import BinaryIO, cast
 
 from drunner_vault.errors import AlreadyExists, NoSpace, NotFound, StorageError
 
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+
 
 def storage_error(action: str, path: os.PathLike[str] | str, cause: OSError) -> StorageError:
     """The error of our tree for an operating system error met while doing `action` to `path`."""
@@ -118,8 +120,18 @@ def _publish(fd: int, temporary: Path | None, path: Path) -> None:
         try:
             # with a directory descriptor Python calls linkat, which alone can follow the link that /proc has
             os.link(source, path.name, dst_dir_fd=directory, follow_symlinks=temporary is None)
+        except OSError as cause:
+            if temporary is None or cause.errno not in _NO_LINKS:
+                raise
+            _rename_without_links(temporary, path)
         finally:
             os.close(directory)
         sync_directory(path.parent)
     except OSError as cause:
         raise storage_error("write", path, cause) from cause
+
+
+def _rename_without_links(temporary: Path, path: Path) -> None:
+    """Where there are no hard links (FAT), a name is claimed by an empty file, which the whole one then replaces."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+    temporary.replace(path)

@@ -22,7 +22,7 @@ SECTIONS = {
         "enter", "status", "list", "clean", "servicecmd",
     ),
     "Backup": ("backup", "restore"),
-    "Archives": ("inspect", "ls", "extract", "diff", "verify"),
+    "Archives": ("inspect", "ls", "extract", "diff", "verify", "salvage"),
     "Keys": ("key",),
 }  # fmt: skip
 

@@ -130,9 +130,12 @@ class _Survey:
         while at < end:
             before = len(self._frames), len(self._frames.skippables)
             reached, failed = self._walk(at, end)
-            if failed and searched and self._stream.placed and not self._ran_out:
-                # Where nothing is wrong, the archive's own frames end only with the span. These were inside a file.
-                self._frames.drop(*before)
+            if failed and self._stream.placed:
+                # Nothing in a span is wrong here, so the archive's own frames end only with it.
+                if searched and not self._ran_out:
+                    self._frames.drop(*before)  # they were inside a file that a user stored
+                elif self._ran_out and not searched:
+                    reached, failed = end, False  # all that is left belongs to the frame that is cut
             if failed:
                 reached, searched = self._next_magic(reached + 1, end), True
             self._advance(reached - at)
