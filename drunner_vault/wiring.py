@@ -9,14 +9,16 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from drunner_vault.config import Settings, read_settings
-from drunner_vault.engine import Engine
 from drunner_vault.errors import BadUsage
 from drunner_vault.services.config_sh import read_config_sh
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.trust import Trust
+
+if TYPE_CHECKING:
+    from drunner_vault.engine.engine import Engine
 
 PROGRAM = "drunner"
 _ROOT, _BIN, _CONFIG = Path("/opt/drunner"), Path("/usr/local/bin"), Path("/etc/drunner")
@@ -51,12 +53,18 @@ def service_host(
         root=root,
         bin_dir=bin_dir,
         environment=environment,
-        connect=partial(Engine, environment),
+        connect=partial(_connect, environment),
         notice=notice,
         config=config,
         hook_output=hook_output,
         path_dirs=(bin_dir, program_directory()),
     )
+
+
+def _connect(environment: Mapping[str, str]) -> Engine:
+    from drunner_vault.engine.engine import Engine
+
+    return Engine(environment)
 
 
 def program_directory() -> Path:

@@ -58,7 +58,7 @@ def command(source: str, other: str | None, live: str | None, identity_files: tu
 
 
 def _live(service: str) -> Iterator[Item]:
-    from drunner_vault.engine import Access
+    from drunner_vault.engine.trees import Access
     from drunner_vault.workflows.diff import live_items
     from drunner_vault.workflows.drunner_service import DrunnerService
 

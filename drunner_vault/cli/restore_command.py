@@ -45,7 +45,7 @@ def command(
     filled and its restore hook is run; if anything fails, the host is left as it was.
     """
     from drunner_vault import wiring
-    from drunner_vault.engine import Access
+    from drunner_vault.engine.trees import Access
     from drunner_vault.memory import keep_buffers
     from drunner_vault.workflows.drunner_service import RestoreChoices
     from drunner_vault.workflows.restore_service import restore_from_file

@@ -10,16 +10,15 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.durable import storage_error
+from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar import Entry, Kind, Segment
 
-Report = Callable[[bytes, str], None]
-TreeItem = tuple[Entry, Iterable[bytes]]
 _PIECE = 1 << 20
 _SPARSE_BLOCK = 512
 _MAX_RUNS = 1 << 16  # the map of a file with holes has to fit into one frame, and so has its row in the index

@@ -7,9 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
 import docker
 from docker import errors as docker_errors
@@ -18,25 +16,10 @@ from drunner_vault.durable import storage_error
 from drunner_vault.engine.archivecalls import LOST_READING, LOST_WRITING, MOUNT, ArchiveCallWriter, read_tree
 from drunner_vault.engine.connection import engine_errors
 from drunner_vault.engine.containers import HELPER_LABEL, Containers
-from drunner_vault.engine.hosttree import (
-    Report,
-    TreeItem,
-    TreeReader,
-    TreeWriter,
-    remove_below,
-    remove_tree,
-    stored_bytes,
-)
+from drunner_vault.engine.hosttree import TreeReader, TreeWriter, remove_below, remove_tree, stored_bytes
+from drunner_vault.engine.trees import Access, EntryWriter, Report, TreeItem, VolumeTree
 from drunner_vault.errors import BadUsage, VolumeProblem
 from drunner_vault.tar import Entry, Kind
-
-
-class Access(StrEnum):
-    """How a volume's files are reached: AUTO takes HOST where it is possible."""
-
-    AUTO = "auto"
-    HOST = "host"
-    ENGINE = "engine"
 
 
 @dataclass(frozen=True)
@@ -48,45 +31,6 @@ class Volume:
     options: Mapping[str, str]
     labels: Mapping[str, str]
     mountpoint: Path
-
-
-class EntryWriter(Protocol):
-    """Makes entries of a tree."""
-
-    def write(self, entry: Entry, content: Iterable[bytes]) -> None:
-        """Make one entry. content: its stored data."""
-
-
-class VolumeTree(Protocol):
-    """A volume's files. access: how they are reached; lost_*: what that way cannot carry, in words."""
-
-    access: Access
-    lost_reading: tuple[str, ...]
-    lost_writing: tuple[str, ...]
-
-    def read(self, report: Report, note: Report) -> Iterable[TreeItem]:
-        """The volume's entries with their data, root first."""
-
-    def estimate(self) -> int | None:
-        """About how many bytes of content there are, for showing progress; None if it cannot be told cheaply."""
-
-    def empty(self) -> None:
-        """Remove everything in the volume, and keep the volume."""
-
-    def writer(self, report: Report) -> AbstractContextManager[EntryWriter]:
-        """A context that makes entries in the volume."""
-
-    def copy_aside(self, token: str) -> None:
-        """Make what `set_aside` needs. The volume stays as it is; a failure is undone by `discard`."""
-
-    def set_aside(self, token: str) -> None:
-        """Empty the volume; its files are kept under `token` for `put_back`."""
-
-    def put_back(self, token: str) -> None:
-        """Give the volume the files again that `set_aside` kept. None kept: nothing to do."""
-
-    def discard(self, token: str) -> None:
-        """Delete what was kept under `token`, if anything."""
 
 
 class Volumes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from drunner_vault.archive import archive_name
 from drunner_vault.archive.sidecar import SUFFIX
 from drunner_vault.durable import new_file
-from drunner_vault.engine import Access
+from drunner_vault.engine.trees import Access
 from drunner_vault.errors import AlreadyExists
 from drunner_vault.stores.plain import PIPE, destination_path, open_destination
 from drunner_vault.workflows.backup import BackupChoices, BackupReport, backup

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.archive import ImageRecord, Manifest, ServiceRecord, VolumeRecord
-from drunner_vault.engine import Access, Image, VolumeTree
+from drunner_vault.engine.images import Image
+from drunner_vault.engine.trees import Access, VolumeTree
+from drunner_vault.engine.volumes import mark_new
 from drunner_vault.errors import (
     BadUsage,
     DamagedArchive,
@@ -27,6 +29,7 @@ from drunner_vault.services.dialect import Event
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.services.launcher import check_launcher_free
 from drunner_vault.services.names import volume_names
+from drunner_vault.services.variables import install_time
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.install import CheckedImage, check_image, fetch, install_steps, require_valid
 from drunner_vault.workflows.undo import Undo, all_or_nothing
@@ -411,3 +414,5 @@ class DrunnerReinstallation:
             self._undo.replace_last("put back volume", **step)
             self._undo.at_commit("discard aside", **step)
             tree.set_aside(step["token"])
+            now = self._host.clock.now()
+            mark_new(tree, checked.uid, install_time(now), int(now.timestamp()) * 10**9)

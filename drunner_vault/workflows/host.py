@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from drunner_vault.clock import SYSTEM_CLOCK, Clock
 from drunner_vault.durable import storage_error
-from drunner_vault.engine import Engine
 from drunner_vault.errors import HookFailed
 from drunner_vault.services.config_sh import HostConfig
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.services.hooks import hook_environment, run_hook
+
+if TYPE_CHECKING:
+    from drunner_vault.engine.engine import Engine  # importing it takes longer than listing services
 
 SERVICE_LABEL = "drunner-vault.service"
 PATH_LABEL = "drunner-vault.path"

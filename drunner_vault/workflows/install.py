@@ -12,7 +12,9 @@ from pathlib import Path
 
 from drunner_vault import __version__
 from drunner_vault.clock import isoformat
-from drunner_vault.engine import CopiedFile, Image, RefusedMember, mark_new
+from drunner_vault.engine.containers import CopiedFile, RefusedMember
+from drunner_vault.engine.images import Image
+from drunner_vault.engine.volumes import mark_new
 from drunner_vault.errors import BadImage, NoChange, ServiceError, ServiceExists
 from drunner_vault.services.checks import check_scripts
 from drunner_vault.services.dialect import Dialect, Event

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drunner_vault.durable import replace_file, storage_error
-from drunner_vault.engine import Access
+from drunner_vault.engine.trees import Access
 from drunner_vault.errors import StorageError, VaultError
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.launcher import remove_launcher

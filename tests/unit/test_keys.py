@@ -124,7 +124,7 @@ def test_a_person_is_asked_only_for_what_opens_by_passphrase() -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"\x28\xb5\x2f", b"age-encryption.org/v2\n", bytes(1000)])
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x28\xb5\x2f", bytes(1000)])
 def test_what_was_never_an_archive_is_named_so(data: bytes) -> None:
     with pytest.raises(NotAnArchive, match="the archive"):
         open_up(data, [ONE])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from drunner_vault.engine import TreeReader, TreeWriter, hosttree
-from drunner_vault.engine.hosttree import remove_below, remove_tree, stored_bytes
+from drunner_vault.engine import hosttree
+from drunner_vault.engine.hosttree import TreeReader, TreeWriter, remove_below, remove_tree, stored_bytes
 from drunner_vault.errors import NoSpace, NotFound, StorageError
 from drunner_vault.tar import Entry, Kind, Segment
 
