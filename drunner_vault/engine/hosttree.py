@@ -21,9 +21,8 @@ from drunner_vault.tar import Entry, Kind, Segment
 
 _PIECE = 1 << 20
 _SPARSE_BLOCK = 512
-_MAX_RUNS = 1 << 16  # the map of a file with holes has to fit into one frame, and so has its row in the index
+_MAX_RUNS = 1 << 15  # of data in one file: their map has to fit into a frame of the archive, and so has its index row
 _MAX_XATTRS = 4 << 20  # bytes of extended attributes, for the same reason
-_MAX_RUNS = 1 << 15  # of data in one file; with more, its header would not fit into a frame of the archive
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -232,7 +231,6 @@ def _data_runs(fd: int, status: os.stat_result) -> tuple[Segment, ...] | None:
     runs = _fewer(runs)
     if runs == [Segment(0, size)]:
         return None
-    runs = _few(runs)
     if not runs or runs[-1].offset + runs[-1].size < size:
         runs.append(Segment(size, 0))
     return tuple(runs)
@@ -252,15 +250,6 @@ def _fewer(runs: list[Segment]) -> list[Segment]:
                 merged.append(run)
         runs = merged
     return runs
-
-
-def _few(runs: list[Segment]) -> list[Segment]:
-    """At most _MAX_RUNS runs that hold the same data: neighbours are joined, with zeros for the holes between them."""
-    together = -(-len(runs) // _MAX_RUNS)
-    if together <= 1:
-        return runs
-    groups = (runs[at : at + together] for at in range(0, len(runs), together))
-    return [Segment(group[0].offset, group[-1].offset + group[-1].size - group[0].offset) for group in groups]
 
 
 @dataclass
