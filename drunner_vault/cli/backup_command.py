@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from drunner_vault.cli.common import access_option, common_options, service_host
+from drunner_vault.cli.common import access_option, chosen_recipients, common_options, recipient_options, service_host
 from drunner_vault.cli.output import Output, one_line, size
 
 
@@ -18,17 +18,7 @@ from drunner_vault.cli.output import Output, one_line, size
 )
 @click.argument("service")
 @click.argument("dest", default="./")
-@click.option("-r", "--recipient", "recipients", multiple=True, metavar="age1…", help="Encrypt to this recipient.")
-@click.option(
-    "-R",
-    "--recipients-file",
-    "recipient_files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Encrypt to the recipients in this file.",
-)
-@click.option("--unencrypted", is_flag=True, help="Leave the archive in the clear.")
+@recipient_options
 @click.option(
     "--images",
     type=click.Choice(["auto", "always", "never"]),
@@ -64,7 +54,6 @@ def command(
     """
     from drunner_vault import wiring
     from drunner_vault.memory import keep_buffers
-    from drunner_vault.workflows import keys
     from drunner_vault.workflows.backup import BackupChoices
     from drunner_vault.workflows.backup_service import backup_to_file
     from drunner_vault.workflows.workload import Embed
@@ -76,8 +65,7 @@ def command(
     keep_buffers()
     output = Output(as_json=as_json)
     host = service_host(output)
-    known = wiring.settings(os.environ).recipients
-    chosen = keys.recipients(recipients, recipient_files, known, os.environ, unencrypted=unencrypted)
+    chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)
     name = os.uname().nodename
     sign = wiring.trust(os.environ).signing_key().sign
     choices = BackupChoices(chosen, Embed(images), level, threads, name, sign, sidecar)

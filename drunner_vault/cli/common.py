@@ -15,7 +15,7 @@ from drunner_vault.cli.output import Output
 from drunner_vault.errors import Interrupted
 
 if TYPE_CHECKING:
-    from drunner_vault.age import Identity
+    from drunner_vault.age import Identity, Recipient
     from drunner_vault.workflows.host import ServiceHost
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -43,6 +43,24 @@ def key_file_option(command: Command) -> Command:
     return option(command)
 
 
+def recipient_options(command: Command) -> Command:
+    """-r, -R and --unencrypted, for commands that write archives."""
+    command = click.option("--unencrypted", is_flag=True, help="Leave the archive in the clear.")(command)
+    command = click.option(
+        "-R",
+        "--recipients-file",
+        "recipient_files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Encrypt to the recipients in this file.",
+    )(command)
+    option = click.option(
+        "-r", "--recipient", "recipients", multiple=True, metavar="age1…", help="Encrypt to this recipient."
+    )
+    return option(command)
+
+
 def access_option(command: Command) -> Command:
     """--volume-access, for commands that read or write volumes."""
     option = click.option(
@@ -61,6 +79,15 @@ def service_host(output: Output) -> ServiceHost:
 
     shown = sys.stderr.buffer if output.interactive else None
     return wiring.service_host(os.environ, output.notice, shown)
+
+
+def chosen_recipients(recipients: tuple[str, ...], files: tuple[Path, ...], *, unencrypted: bool) -> list[Recipient]:
+    """Whom an archive is for, from these options, the environment and the settings."""
+    from drunner_vault import wiring
+    from drunner_vault.workflows import keys
+
+    known = wiring.settings(os.environ).recipients
+    return keys.recipients(recipients, files, known, os.environ, unencrypted=unencrypted)
 
 
 def offered_identities(files: tuple[Path, ...]) -> Callable[[], list[Identity]]:

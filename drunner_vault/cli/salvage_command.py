@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drunner_vault.cli.common import asker, common_options, key_file_option, offered_identities
+from drunner_vault.cli.common import (
+    asker,
+    chosen_recipients,
+    common_options,
+    key_file_option,
+    offered_identities,
+    recipient_options,
+)
 from drunner_vault.cli.output import Output, one_line, size
 
 if TYPE_CHECKING:
@@ -30,17 +36,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The sidecar of SOURCE, if not SOURCE.json; it stands in for a lost head.",
 )
-@click.option("-r", "--recipient", "recipients", multiple=True, metavar="age1…", help="Encrypt to this recipient.")
-@click.option(
-    "-R",
-    "--recipients-file",
-    "recipient_files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Encrypt to the recipients in this file.",
-)
-@click.option("--unencrypted", is_flag=True, help="Leave the new archive in the clear.")
+@recipient_options
 @common_options
 def command(
     source: str,
@@ -57,14 +53,11 @@ def command(
     What is lost is listed, by file and byte range; files of which only parts are left have holes where the rest was.
     Exits 0 only if nothing at all was lost. SOURCE is left as it is.
     """
-    from drunner_vault import wiring
     from drunner_vault.clock import SYSTEM_CLOCK
-    from drunner_vault.workflows import keys
     from drunner_vault.workflows.salvage import SalvageChoices, salvage
 
     output = Output(as_json=as_json)
-    known = wiring.settings(os.environ).recipients
-    chosen = keys.recipients(recipients, recipient_files, known, os.environ, unencrypted=unencrypted)
+    chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)
     choices = SalvageChoices(chosen, sidecar)
     with output.progress() as progress:
         report = salvage(source, target, choices, offered_identities(identity_files), asker(), SYSTEM_CLOCK, progress)
