@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from support import engines
 from support import registry as registries
 from support.engines import Host
 from support.registry import Registry
+
+# Started in the background, or by nohup, a test run ignores these, and so would the commands whose ending by a signal is
+# tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def require(missing: str) -> None:
