@@ -13,10 +13,10 @@ from support import registry as registries
 from support.engines import Host
 from support.registry import Registry
 
-# Started in the background, or by nohup, a test run ignores these, and so would the commands whose ending by a signal is
-# tested.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Started in the background, or by nohup, a test run ignores the first two, and so would the commands that are ended by
+# them in tests. All three end the run in good order, with its engines stopped.
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler)
 
 
 def require(missing: str) -> None:
