@@ -155,11 +155,11 @@ def test_many_small_runs_of_data_can_be_restored(host: Host, other_host: Host, k
 
 def test_a_very_deep_tree_survives_and_can_be_replaced(host: Host, other_host: Host, key: Key, tmp_path: Path) -> None:
     install_keeper(host)
-    _nest(volume_directory(host, "keeper"), 3000)
+    _nest(volume_directory(host, "keeper"), 1500)
     archive = backup(host, key, tmp_path)
     for _ in range(2):
         restore(other_host, archive, "-i", key.identity, "--replace")
-        assert _depth(volume_directory(other_host, "keeper")) == 3000
+        assert _depth(volume_directory(other_host, "keeper")) == 1500
         other_host.drunner("uninstall", "keeper")
 
 

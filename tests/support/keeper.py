@@ -78,10 +78,13 @@ def make_key(directory: Path, name: str = "key.txt") -> Key:
 
 
 def backup(host: Host, key: Key, directory: Path, *options: str | Path, service: str = "keeper") -> Path:
-    """Back the service up into ``directory``; returns the archive, which is the only new file there."""
+    """Back the service up into ``directory``; returns the one new file there, which stock tools can list."""
     before = set(directory.iterdir())
     host.drunner("backup", service, f"{directory}/", "-r", key.recipient, *options)
     (archive,) = set(directory.iterdir()) - before
+    line = f"age -d -i '{key.identity}' '{archive}' | zstd -d | tar -t"
+    listed = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=True).stdout
+    assert "index/root.json" in listed.splitlines()
     return archive
 
 
