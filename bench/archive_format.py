@@ -14,7 +14,7 @@ from bench import data
 from bench.table import Row
 from drunner_vault.age import EncryptWriter, X25519Identity
 from drunner_vault.archive import VOLUMES, ArchiveWriter, Manifest, ServiceRecord, VolumeRecord, WriterOptions
-from drunner_vault.engine.hosttree import TreeReader
+from drunner_vault.engine.hostreader import TreeReader
 from drunner_vault.stores.ranged import RangedSource, open_ranged
 from drunner_vault.tar import Entry, Kind
 from drunner_vault.workflows.looking import listing

@@ -47,7 +47,7 @@ def command(
     from drunner_vault import wiring
     from drunner_vault.engine.trees import Access
     from drunner_vault.memory import keep_buffers
-    from drunner_vault.workflows.drunner_service import RestoreChoices
+    from drunner_vault.workflows.drunner_restore import RestoreChoices
     from drunner_vault.workflows.restore_service import restore_from_file
 
     keep_buffers()

@@ -16,7 +16,8 @@ from drunner_vault.durable import storage_error
 from drunner_vault.engine.archivecalls import LOST_READING, LOST_WRITING, MOUNT, ArchiveCallWriter, read_tree
 from drunner_vault.engine.connection import engine_errors
 from drunner_vault.engine.containers import HELPER_LABEL, Containers
-from drunner_vault.engine.hosttree import TreeReader, TreeWriter, remove_below, remove_tree, stored_bytes
+from drunner_vault.engine.hostreader import TreeReader, stored_bytes
+from drunner_vault.engine.hostwriter import TreeWriter, remove_below, remove_tree
 from drunner_vault.engine.trees import Access, EntryWriter, Report, TreeItem, VolumeTree
 from drunner_vault.errors import BadUsage, VolumeProblem
 from drunner_vault.tar import Entry, Kind

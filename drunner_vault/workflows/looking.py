@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from drunner_vault.archive import MemberRow, SeekableArchive
-from drunner_vault.engine.hosttree import TreeWriter
+from drunner_vault.engine.hostwriter import TreeWriter
 from drunner_vault.errors import BadUsage, DamagedArchive, NotFound
 from drunner_vault.tar import Entry, Kind
 from drunner_vault.workflows.opening import OpenArchive

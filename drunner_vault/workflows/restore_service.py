@@ -9,7 +9,7 @@ from drunner_vault.age import Identity
 from drunner_vault.archive import archive_stamp
 from drunner_vault.errors import WrongKey
 from drunner_vault.stores.plain import Source, open_source
-from drunner_vault.workflows.drunner_service import DrunnerReinstaller, RestoreChoices
+from drunner_vault.workflows.drunner_restore import DrunnerReinstaller, RestoreChoices
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.keys import opened
 from drunner_vault.workflows.opening import is_seekable, open_archive

@@ -55,10 +55,13 @@ class Undo:
         self._at_commit.append({"do": do, **arguments})
 
     def commit(self) -> None:
-        """The command has succeeded: nothing will be taken back any more."""
-        self._remove()
-        for step in self._at_commit:
-            _ACTIONS[step["do"]](self._host, self._service, step)
+        """The command has succeeded: nothing will be taken back. What is to be tidied up takes the place of the steps."""
+        self._steps, self._at_commit = self._at_commit, []
+        self._doing = f"tidying up after {self._doing}"
+        if self._steps:
+            self._write()
+        for problem in self.roll_back():
+            self._host.notice(f"{self._doing}: {problem}; the next command on {self._service} tries again")
 
     def roll_back(self) -> list[str]:
         """Take everything back, last first; returns what could not be, a line each. That stays in the journal."""

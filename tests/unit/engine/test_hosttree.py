@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from drunner_vault.engine import hosttree
-from drunner_vault.engine.hosttree import TreeReader, TreeWriter, remove_below, remove_tree, stored_bytes
+from drunner_vault.engine import hostreader, hostwriter
+from drunner_vault.engine.hostreader import TreeReader, stored_bytes
+from drunner_vault.engine.hostwriter import TreeWriter, remove_below, remove_tree
 from drunner_vault.errors import NoSpace, NotFound, StorageError
 from drunner_vault.tar import Entry, Kind, Segment
 
@@ -138,7 +139,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hold_us_up(root: Path, reports: 
         return status  # type: ignore[no-any-return]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hosttree.os, "stat", swap_after)
+        patch.setattr(os, "stat", swap_after)
         assert set(read_all(root, reports)) == {b""}
     assert [path for path, _ in reports] == [b"pipe"]
 
@@ -157,7 +158,7 @@ def test_a_link_is_never_made_to_another_files_content(root: Path, reports: Repo
         return status  # type: ignore[no-any-return]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hosttree.os, "stat", swap_after)
+        patch.setattr(os, "stat", swap_after)
         found = read_all(root, reports)
     assert (found[b"a"][1], found[b"z"][0].kind, found[b"z"][1]) == (b"new", Kind.FILE, b"old")
 
@@ -173,7 +174,7 @@ def test_bytes_that_cannot_be_read_are_zeros_and_named_once(
             raise OSError(errno.EIO, "Input/output error")
         return original(fd, size, at)
 
-    monkeypatch.setattr(hosttree.os, "pread", broken)
+    monkeypatch.setattr(os, "pread", broken)
     content = read_all(root, reports)[b"f"][1]
     assert content == b"x" * (1 << 20) + bytes(2 << 20) + b"x" * (1 << 20)
     assert [("Input/output error" in problem, path) for path, problem in reports] == [(True, b"f")]
@@ -201,7 +202,7 @@ def test_reading_leaves_no_file_open(root: Path, reports: Reports) -> None:
 def test_too_many_runs_are_merged_where_the_holes_are_smallest(
     root: Path, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosttree, "_MAX_RUNS", 10)
+    monkeypatch.setattr(hostreader, "_MAX_RUNS", 10)
     with (root / "f").open("wb") as stream:
         for number in range(100):
             stream.seek(number * 8192)
@@ -247,7 +248,7 @@ def test_a_write_that_fails_says_why(root: Path, monkeypatch: pytest.MonkeyPatch
     def full(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(hosttree.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     before = open_files()
     with pytest.raises(NoSpace, match="No space left"):
         write(root, (Entry(b"f", Kind.FILE, size=1), b"x"))
@@ -262,11 +263,11 @@ def test_a_refused_attribute_is_reported_and_a_full_disk_is_not_taken_for_one(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(hosttree.os, "setxattr", refuse)
+    monkeypatch.setattr(os, "setxattr", refuse)
     write(root, item, reports=reports)
     assert [(path, "user.a" in problem) for path, problem in reports] == [(b"f", True)]
     (root / "f").unlink()
-    monkeypatch.setattr(hosttree, "_is_full", lambda fd: True)
+    monkeypatch.setattr(hostwriter, "_is_full", lambda fd: True)
     with pytest.raises(NoSpace):
         write(root, item)
 
@@ -277,7 +278,7 @@ def test_an_error_while_leaving_closes_everything(root: Path, monkeypatch: pytes
     def refuse(fd: object, *_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(hosttree.os, "utime", refuse)
+    monkeypatch.setattr(os, "utime", refuse)
     with pytest.raises(StorageError, match="not permitted"):
         write(root, (Entry(b"a", Kind.DIRECTORY), b""), (Entry(b"a/b", Kind.DIRECTORY), b""))
     assert open_files() == before

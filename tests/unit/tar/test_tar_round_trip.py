@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.trees import assert_same_tree, make_odd_tree, plain_facts, tar_of
 
-from drunner_vault.engine.hosttree import TreeReader, TreeWriter
+from drunner_vault.engine.hostreader import TreeReader
+from drunner_vault.engine.hostwriter import TreeWriter
 from drunner_vault.tar import Entry, Kind, Segment, TarReader, encode_members
 
 NAMES = st.binary(min_size=1, max_size=300).map(lambda b: b.replace(b"\0", b"_").replace(b"/", b"-")).filter(
