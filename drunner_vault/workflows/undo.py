@@ -55,7 +55,7 @@ class Undo:
         self._at_commit.append({"do": do, **arguments})
 
     def commit(self) -> None:
-        """The command has succeeded: nothing will be taken back. What is to be tidied up takes the place of the steps."""
+        """The command has succeeded: nothing will be taken back. What is to be tidied up takes the steps' place."""
         self._steps, self._at_commit = self._at_commit, []
         self._doing = f"tidying up after {self._doing}"
         if self._steps:
