@@ -46,7 +46,9 @@ def _finish_earlier(host: ServiceHost, home: ServiceHome) -> None:
             )
     home.sweep()
     for leftover in (host.root / "tmp").glob(f"{home.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        # a name may go on after a dot: what belongs to `notes.db` is not of `notes`
+        if leftover.name.count(".") == home.name.count(".") + 1:
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def is_empty(host: ServiceHost) -> bool:
