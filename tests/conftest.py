@@ -13,10 +13,11 @@ from support import registry as registries
 from support.engines import Host
 from support.registry import Registry
 
-# Started in the background, or by nohup, a test run ignores the first two, and so would the commands that are ended by
-# them in tests. All three end the run in good order, with its engines stopped.
+# Started in the background, or by nohup, a test run ignores some of these, and so would the commands that are ended by
+# them in tests. The first three end the run in good order, with its engines stopped.
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def require(missing: str) -> None:

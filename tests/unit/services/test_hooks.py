@@ -342,7 +342,7 @@ def test_a_command_of_the_service_gets_everything_of_ours_and_decides_the_exit_c
 
 def test_a_command_of_the_service_dies_of_a_broken_pipe_as_usual(script: Script, plain_env: dict[str, str]) -> None:
     done = become(script("grep SigIgn /proc/self/status\n"), plain_env)
-    assert done.stdout.split()[-1].strip(b"0") == b""
+    assert int(done.stdout.split()[-1], 16) & 0x7FFFFFFF == 0  # those above are the C library's own
 
 
 def test_help_is_shown_whatever_its_exit_code(script: Script, plain_env: dict[str, str]) -> None:
