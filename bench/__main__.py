@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from bench.archive_format import reads_of_a_large_archive, verifying
+from bench.members import memory_of_many_members
 
 
 def main() -> None:
@@ -17,6 +18,8 @@ def main() -> None:
         for row in reads_of_a_large_archive(directory, 10_000_000_000 // scale):
             print(row, flush=True)
         for row in verifying(directory, (1 << 30) // scale, runs=5):
+            print(row, flush=True)
+        for row in memory_of_many_members(directory, 1_000_000 // scale):
             print(row, flush=True)
 
 
