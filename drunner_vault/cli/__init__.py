@@ -29,6 +29,8 @@ SECTIONS = {
 # What follows the service's name is the service's, even where it looks like an option of ours.
 PASSING_ON = ("enter", "servicecmd")
 
+FORMER_NAMES = {"destroy": "obliterate"}  # what scripts of 2016 may still call; not shown
+
 
 class Commands(click.Group):
     """Loads a command's module when it is needed, and lists commands by section."""
@@ -37,9 +39,10 @@ class Commands(click.Group):
         return [name for names in SECTIONS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        name = FORMER_NAMES.get(cmd_name, cmd_name)
+        if name not in self.list_commands(ctx):
             return None
-        module = import_module(f"drunner_vault.cli.{cmd_name}_command")
+        module = import_module(f"drunner_vault.cli.{name}_command")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101 (a promise of our own modules)
         return command

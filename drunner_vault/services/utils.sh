@@ -67,15 +67,17 @@ function volumeexists {
 }
 
 # utils_import SOURCE CPATH: replace what CPATH holds in the service's volumes by the directory SOURCE of the host.
-# It empties CPATH by the service's own function dockerrun.
+# It empties CPATH by the service's own function dockerrun. Between that and the transfer something stays in it: Docker
+# gives an empty volume the owner and mode that the image has at that place, and the service could no longer write there.
 function utils_import {
    [[ $# -eq 2 ]] || die "utils_import needs two arguments: a directory, and a path in the container."
    [[ -d "$1" ]] || die "utils_import: there is no directory $1"
    local code=0
-   dockerrun bash -c 'rm -rf -- "$0"/* "$0"/.[!.]* "$0"/..?*' "$2"
+   dockerrun bash -c 'rm -rf -- "$0"/* "$0"/.[!.]* "$0"/..?* ; touch "$0/.utils_import" || true' "$2"
    ( set -o pipefail
      tar -c -f - -C "$1" . | docker run -i --name "${SERVICENAME}-importfn" \
-        ${DOCKEROPTS[@]+"${DOCKEROPTS[@]}"} "$IMAGENAME" tar -x -v -f - -C "$2" ) || code=$?
+        ${DOCKEROPTS[@]+"${DOCKEROPTS[@]}"} "$IMAGENAME" \
+        bash -c 'tar -x -v -f - -C "$0" && rm -f -- "$0/.utils_import"' "$2" ) || code=$?
    docker rm "${SERVICENAME}-importfn" >/dev/null || true
    [[ $code -eq 0 ]] || die "utils_import could not transfer the files."
 }

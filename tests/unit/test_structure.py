@@ -52,6 +52,12 @@ def test_every_command_stands_in_the_readme(name: str) -> None:
     assert f"`{name} " in (text := (ROOT / "README.md").read_text()) or f"`{name}`" in text or f" {name} " in text
 
 
+def test_destroy_is_another_name_of_obliterate() -> None:
+    context = click.Context(program)
+    assert program.get_command(context, "destroy") is program.get_command(context, "obliterate")
+    assert "destroy" not in program.get_help(context)
+
+
 def test_every_error_is_in_the_tree_at_the_top_of_its_file() -> None:
     classes = [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, Exception)]
     assert len(classes) > 20

@@ -152,6 +152,19 @@ def test_import_replaces_what_was_there(bash: Bash, tmp_path: Path) -> None:
     assert "docker rm x-importfn" in calls
 
 
+def test_import_never_leaves_a_volume_empty_between_two_containers(bash: Bash, tmp_path: Path) -> None:
+    source, inside = tmp_path / "source", tmp_path / "inside"
+    source.mkdir()
+    inside.mkdir()
+    (inside / "old").touch()
+    looking = f'function dockerrun {{ docker run "$IMAGENAME" "$@"; ls -A "{inside}" >"{tmp_path}/between"; }}\n'
+    assert bash(f'{TRANSFER}{looking}utils_import "{source}" "{inside}"').returncode == 0
+    between = (tmp_path / "between").read_text().split()
+    assert len(between) == 1
+    assert between != ["old"]
+    assert list(inside.iterdir()) == []
+
+
 def test_export_copies_out(bash: Bash, tmp_path: Path) -> None:
     inside, target = tmp_path / "inside", tmp_path / "to here"
     inside.mkdir()
