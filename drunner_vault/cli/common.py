@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -91,10 +92,10 @@ def chosen_recipients(recipients: tuple[str, ...], files: tuple[Path, ...], *, u
 
 
 def offered_identities(files: tuple[Path, ...]) -> Callable[[], list[Identity]]:
-    """What an archive may be opened with, looked for only when it is encrypted."""
+    """What an archive may be opened with, looked for only when it is encrypted, and only once: it may ask a person."""
     from drunner_vault.workflows.keys import identities
 
-    return lambda: identities(files, os.environ, asker())
+    return cache(lambda: identities(files, os.environ, asker()))
 
 
 def ask_passphrase(prompt: str) -> str:

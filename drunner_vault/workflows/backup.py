@@ -31,10 +31,10 @@ from drunner_vault.archive import (
 )
 from drunner_vault.clock import Clock, isoformat
 from drunner_vault.engine.hostreader import TreeReader
-from drunner_vault.engine.trees import VolumeTree
+from drunner_vault.engine.trees import TreeItem, VolumeTree
 from drunner_vault.tar import Entry, Kind
 from drunner_vault.workflows.progress import Progress, Silent, counted
-from drunner_vault.workflows.workload import Embed, TreeItem, Workload
+from drunner_vault.workflows.workload import Embed, Workload
 
 
 @dataclass(frozen=True)

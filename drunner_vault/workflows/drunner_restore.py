@@ -11,7 +11,7 @@ from pathlib import Path
 
 from drunner_vault.archive import ImageRecord, Manifest, VolumeRecord
 from drunner_vault.engine.images import Image
-from drunner_vault.engine.trees import Access, VolumeTree
+from drunner_vault.engine.trees import Access, TreeItem, VolumeTree
 from drunner_vault.engine.volumes import mark_new
 from drunner_vault.errors import (
     BadUsage,
@@ -31,7 +31,6 @@ from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.install import CheckedImage, check_image, fetch, install_steps, require_valid
 from drunner_vault.workflows.undo import Undo, all_or_nothing
 from drunner_vault.workflows.working import working_on
-from drunner_vault.workflows.workload import TreeItem
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from drunner_vault.archive import ImageRecord, ServiceRecord, VolumeRecord
 from drunner_vault.engine.images import Image
-from drunner_vault.engine.trees import Access, VolumeTree
+from drunner_vault.engine.trees import Access, TreeItem, VolumeTree
 from drunner_vault.errors import (
     Interrupted,
     ServiceError,
@@ -21,7 +21,7 @@ from drunner_vault.services.home import ServiceHome
 from drunner_vault.services.names import volume_names
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.install import check_image, require_valid
-from drunner_vault.workflows.workload import Embed, TreeItem
+from drunner_vault.workflows.workload import Embed
 
 KIND = "drunner"
 

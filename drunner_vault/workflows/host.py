@@ -19,6 +19,7 @@ from drunner_vault.services.config_sh import HostConfig
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.services.hooks import hook_environment, run_hook
+from drunner_vault.services.lock import make_directory
 
 if TYPE_CHECKING:
     from drunner_vault.engine.engine import Engine  # importing it takes longer than listing services
@@ -87,7 +88,7 @@ class ServiceHost:
         """A directory that a hook and its containers may write to, hidden from others inside a closed one."""
         try:
             parent = self.root / "tmp"
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(parent)
             closed = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=parent))
             inner = closed / "hook"
             inner.mkdir()

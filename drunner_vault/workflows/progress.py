@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 
@@ -36,3 +36,14 @@ def counted(content: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
     for piece in content:
         progress.advance(len(piece))
         yield piece
+
+
+def counted_read(read: Callable[[int], bytes], progress: Progress) -> Callable[[int], bytes]:
+    """The same reads, their bytes counted as they are read."""
+
+    def read_and_count(size: int) -> bytes:
+        data = read(size)
+        progress.advance(len(data))
+        return data
+
+    return read_and_count

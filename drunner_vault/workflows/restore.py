@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from drunner_vault.archive import HOOK, IMAGES, VOLUMES, ArchiveReader
 from drunner_vault.clock import Clock
 from drunner_vault.engine.hostwriter import TreeWriter
-from drunner_vault.engine.trees import EntryWriter
+from drunner_vault.engine.trees import EntryWriter, TreeItem
 from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar import Entry, Kind, Member
-from drunner_vault.workflows.workload import Reinstallation, Reinstaller, TreeItem
+from drunner_vault.workflows.workload import Reinstallation, Reinstaller
 
 _REPORTED = 100
 

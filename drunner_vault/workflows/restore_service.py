@@ -13,7 +13,7 @@ from drunner_vault.workflows.drunner_restore import DrunnerReinstaller, RestoreC
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.keys import opened
 from drunner_vault.workflows.opening import is_seekable, open_archive
-from drunner_vault.workflows.progress import Progress
+from drunner_vault.workflows.progress import Progress, counted_read
 from drunner_vault.workflows.restore import RestoreReport, restore
 from drunner_vault.workflows.trust import Trust, require_trusted
 
@@ -36,14 +36,8 @@ def restore_from_file(
     """
     with contextlib.ExitStack() as stack:
         archive = stack.enter_context(open_source(source, archive_stamp))
-
-        def read(size: int) -> bytes:
-            data = archive.read(size)
-            progress.advance(len(data))
-            return data
-
         progress.begin("restoring", archive.size)
-        stream = opened(read, archive.name, offered, ask)
+        stream = opened(counted_read(archive.read, progress), archive.name, offered, ask)
         signed = None
         if trust is not None and stream.recipients and _SCRYPT not in stream.recipients:
             signed = _signed_frames(stack, source, archive, offered, trust)

@@ -48,10 +48,7 @@ class Trust:
         found = self._own_key()
         if found is not None:
             return found
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-        except OSError as cause:
-            raise storage_error("create", self._directory, cause) from cause
+        self._make_directory()
         with contextlib.suppress(AlreadyExists), new_file(path) as stream:
             stream.write(SigningKey.generate().encode())
         return SigningKey.parse(self._read(path), str(path))
@@ -80,13 +77,16 @@ class Trust:
         added = AllowedSigners(line, "the signer").only()
         if line.strip() in text.splitlines():
             raise NoChange(f"{added.fingerprint} is trusted already")
+        self._make_directory()
+        separator = "" if not text or text.endswith("\n") else "\n"
+        replace_file(self._directory / _ALLOWED_FILE, f"{text}{separator}{line.strip()}\n".encode(), 0o644)
+        return added
+
+    def _make_directory(self) -> None:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
             raise storage_error("create", self._directory, cause) from cause
-        separator = "" if not text or text.endswith("\n") else "\n"
-        replace_file(self._directory / _ALLOWED_FILE, f"{text}{separator}{line.strip()}\n".encode(), 0o644)
-        return added
 
     def _own_key(self) -> SigningKey | None:
         path = self._directory / _KEY_FILE

@@ -18,6 +18,7 @@ from drunner_vault.engine.trees import Access
 from drunner_vault.errors import StorageError, VaultError
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.launcher import remove_launcher
+from drunner_vault.services.lock import make_directory
 from drunner_vault.workflows.host import ServiceHost
 
 Step = dict[str, Any]
@@ -107,7 +108,7 @@ class Undo:
 
     def _write(self) -> None:
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self._path.parent)
         except OSError as cause:
             raise storage_error("write", self._path, cause) from cause
         replace_file(self._path, json.dumps({"doing": self._doing, "steps": self._steps}).encode())

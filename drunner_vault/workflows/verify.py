@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from drunner_vault.age import Identity
@@ -14,7 +15,7 @@ from drunner_vault.errors import DamagedArchive, NotFound
 from drunner_vault.stores.plain import open_source
 from drunner_vault.workflows.keys import opened
 from drunner_vault.workflows.opening import Offered, open_archive
-from drunner_vault.workflows.progress import Progress
+from drunner_vault.workflows.progress import Progress, counted_read
 from drunner_vault.workflows.trust import Sender, Trust
 
 _PIECE = 1 << 20
@@ -47,14 +48,9 @@ def verify(
     """Read the whole archive, and prove every byte of it. Raises ArchiveError or KeyProblem for what is not as it must
     be."""
     with open_source(source, archive_stamp) as archive:
-
-        def read(size: int) -> bytes:
-            data = archive.read(size)
-            progress.advance(len(data))
-            return data
-
         progress.begin("verifying", archive.size)
-        with ArchiveReader(opened(read, archive.name, offered, ask).read) as reader:
+        stream = opened(counted_read(archive.read, progress), archive.name, offered, ask)
+        with ArchiveReader(stream.read) as reader:
             for _, content in reader.members():
                 for _ in content:
                     pass
@@ -75,13 +71,8 @@ def verify_without_key(source: str, sidecar_path: Path | None, progress: Progres
     with open_source(source, archive_stamp) as archive:
         sidecar = read_sidecar(sidecar_path or Path(archive.name + SUFFIX))
         progress.begin("verifying", archive.size)
-
-        def pieces() -> Iterator[bytes]:
-            while piece := archive.read(_PIECE):
-                progress.advance(len(piece))
-                yield piece
-
-        wrong = list(differences(sidecar, pieces()))
+        pieces = iter(partial(counted_read(archive.read, progress), _PIECE), b"")
+        wrong = list(differences(sidecar, pieces))
         if wrong:
             raise DamagedArchive(f"{archive.name} is not what its sidecar says: {'; '.join(wrong)}", "use another copy")
         return VerifyReport(archive.name, "sidecar", sidecar.service, sidecar.created)

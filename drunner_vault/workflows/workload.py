@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drunner_vault.archive import ImageRecord, Manifest, ServiceRecord, VolumeRecord
-from drunner_vault.engine.trees import VolumeTree
-from drunner_vault.tar import Entry
-
-TreeItem = tuple[Entry, Iterable[bytes]]
+from drunner_vault.engine.trees import TreeItem, VolumeTree
 
 
 class Embed(StrEnum):
