@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from drunner_vault.errors import AlreadyExists, NoSpace, NotFound, StorageError
+from drunner_vault.errors import AccessDenied, AlreadyExists, NoSpace, NotFound, StorageError, Unavailable
 
+PARTIAL = ".partial"
+_PASSING = (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.EBUSY)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -29,6 +31,10 @@ def storage_error(action: str, path: os.PathLike[str] | str, cause: OSError) -> 
         return NotFound(f"cannot {action} {path}: {reason}", "check the path")
     if cause.errno == errno.EEXIST:
         return AlreadyExists(f"{path} exists already", "choose another name, or move it away first")
+    if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return AccessDenied(f"cannot {action} {path}: {reason}", "check its permissions, and those of its directory")
+    if cause.errno in _PASSING:
+        return Unavailable(f"cannot {action} {path}: {reason}", "check the mount and the network, and try again")
     return StorageError(f"cannot {action} {path}: {reason}", "check the path and its permissions")
 
 
@@ -44,32 +50,67 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+class NewFile:
+    """A file under way, which appears as `path`, durably and whole, when it is committed; it never overwrites.
+
+    Raises AlreadyExists if `path` is there before or appears meanwhile, NoSpace, NotFound (no such directory), or
+    another StorageError for what the operating system refuses.
+    """
+
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
+        self._path = path
+        self._committed = False
+        try:
+            if path.is_symlink() or path.exists():
+                raise AlreadyExists(f"{path} exists already", "choose another name, or move it away first")
+            self._fd, self._temporary = _open_unnamed(path, mode)
+        except OSError as cause:
+            raise storage_error("write", path, cause) from cause
+        self._open = True
+        self.stream = cast(BinaryIO, Unbuffered(self._fd, path))
+
+    def commit(self) -> None:
+        """Make it appear. Does nothing the second time; after a failure it may be tried again."""
+        if not self._committed:
+            _publish(self._fd, self._temporary, self._path)
+            self._committed = True
+            self.close()
+
+    def close(self) -> None:
+        """Drop it, if it has not been committed."""
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def new_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
-    """A binary file that appears as `path`, durably, only if the block ends without an exception.
-
-    Never overwrites: raises AlreadyExists if `path` is there before or appears meanwhile. Raises NoSpace, NotFound
-    (no such directory) or StorageError for what the operating system refuses.
-    """
+    """A binary file that appears as `path`, durably, only if the block ends without an exception. See NewFile."""
+    file = NewFile(path, mode)
     try:
-        if path.is_symlink() or path.exists():
-            raise AlreadyExists(f"{path} exists already", "choose another name, or move it away first")
-        fd, temporary = _open_unnamed(path.parent, mode)
-    except OSError as cause:
-        raise storage_error("write", path, cause) from cause
-    try:
-        with os.fdopen(fd, "wb", buffering=0) as raw:
-            stream = cast(BinaryIO, Unbuffered(raw.fileno(), path))
-            yield stream
-            _publish(raw.fileno(), temporary, path)
+        yield file.stream
+        file.commit()
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        file.close()
+
+
+def make_directories(path: Path, below: Path, mode: int = 0o700) -> None:
+    """Make a directory and its parents as far up as `below`, which must be there, durably."""
+    for directory in reversed([path, *path.parents][: len(path.relative_to(below).parts)]):
+        try:
+            directory.mkdir(mode)
+        except FileExistsError:
+            continue
+        except OSError as cause:
+            raise storage_error("create", directory, cause) from cause
+        sync_directory(directory.parent)
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a small file durably, atomically taking the place of any file of that name."""
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.partial"
+    temporary = path.with_name(partial_name(path.name))
     try:
         with new_file(temporary, mode) as stream:
             stream.write(data)
@@ -78,6 +119,17 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     except OSError as cause:
         temporary.unlink(missing_ok=True)
         raise storage_error("write", path, cause) from cause
+
+
+def partial_name(name: str) -> str:
+    """A hidden name for a file that is still being written and will be called `name`."""
+    return f".{name[:200]}.{secrets.token_hex(6)}{PARTIAL}"
+
+
+def partial_target(name: str) -> str | None:
+    """What a file with such a hidden name was going to be called; None for any other name."""
+    hidden, _, _ = name.removesuffix(PARTIAL).rpartition(".")
+    return hidden[1:] if name.endswith(PARTIAL) and hidden.startswith(".") else None
 
 
 class Unbuffered:
@@ -100,14 +152,14 @@ class Unbuffered:
         """Nothing is held back."""
 
 
-def _open_unnamed(directory: Path, mode: int) -> tuple[int, Path | None]:
-    """A new file in `directory`: without a name where that is supported, else hidden; returns its hidden path."""
+def _open_unnamed(path: Path, mode: int) -> tuple[int, Path | None]:
+    """A new file beside `path`: without a name where that is supported, else hidden; returns its hidden path."""
     try:
-        return os.open(directory, os.O_TMPFILE | os.O_RDWR, mode), None
+        return os.open(path.parent, os.O_TMPFILE | os.O_RDWR, mode), None
     except OSError as cause:
         if cause.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise
-    temporary = directory / f".{secrets.token_hex(8)}.partial"
+    temporary = path.with_name(partial_name(path.name))
     return os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, mode), temporary
 
 
@@ -121,14 +173,21 @@ def _publish(fd: int, temporary: Path | None, path: Path) -> None:
             # with a directory descriptor Python calls linkat, which alone can follow the link that /proc has
             os.link(source, path.name, dst_dir_fd=directory, follow_symlinks=temporary is None)
         except OSError as cause:
-            if temporary is None or cause.errno not in _NO_LINKS:
-                raise
-            _rename_without_links(temporary, path)
+            _link_otherwise(cause, fd, temporary, path)
         finally:
             os.close(directory)
         sync_directory(path.parent)
     except OSError as cause:
         raise storage_error("write", path, cause) from cause
+
+
+def _link_otherwise(refusal: OSError, fd: int, temporary: Path | None, path: Path) -> None:
+    """What a refused link may mean. Over NFS a link whose answer got lost is asked for again, and is there already."""
+    if refusal.errno == errno.EEXIST and os.path.samestat(os.fstat(fd), os.lstat(path)):
+        return
+    if temporary is None or refusal.errno not in _NO_LINKS:
+        raise refusal
+    _rename_without_links(temporary, path)
 
 
 def _rename_without_links(temporary: Path, path: Path) -> None:

@@ -15,7 +15,11 @@
     ├── StorageError                files and stores
     │   ├── AlreadyExists
     │   ├── NotFound
-    │   └── NoSpace
+    │   ├── NoSpace
+    │   ├── AccessDenied            what we log in with may not do this
+    │   ├── Locked                  may not be deleted before a certain day
+    │   ├── Unsupported             this kind of store cannot do this
+    │   └── Unavailable             for now; the same again may well succeed
     ├── EngineError                 Docker
     │   ├── EngineDown
     │   ├── ImageNotFound
@@ -112,6 +116,22 @@ class NotFound(StorageError):
 
 class NoSpace(StorageError):
     """The disk or the quota at the target is full."""
+
+
+class AccessDenied(StorageError):
+    """The permissions, or the credentials, do not allow it."""
+
+
+class Locked(StorageError):
+    """The object may not be deleted before a certain day."""
+
+
+class Unsupported(StorageError):
+    """This kind of store, or this server, cannot do what was asked."""
+
+
+class Unavailable(StorageError):
+    """The store does not answer, or not now: the only failure after which trying again makes sense."""
 
 
 class EngineError(VaultError):

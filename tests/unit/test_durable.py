@@ -14,7 +14,7 @@ import pytest
 
 from drunner_vault import durable
 from drunner_vault.durable import new_file, replace_file, storage_error, sync_directory
-from drunner_vault.errors import AlreadyExists, NoSpace, NotFound, StorageError
+from drunner_vault.errors import AccessDenied, AlreadyExists, NoSpace, NotFound, StorageError, Unavailable
 
 
 @pytest.fixture(params=["unnamed", "hidden"])
@@ -174,7 +174,7 @@ def test_a_replacement_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 def test_errors_of_the_system_become_ours() -> None:
     for number, expected in {
         errno.ENOSPC: NoSpace, errno.EDQUOT: NoSpace, errno.ENOENT: NotFound, errno.EEXIST: AlreadyExists,
-        errno.EACCES: StorageError, errno.EIO: StorageError,
+        errno.EACCES: AccessDenied, errno.ESTALE: Unavailable, errno.EIO: StorageError,
     }.items():  # fmt: skip
         error = storage_error("write", "/some/path", OSError(number, os.strerror(number)))
         assert type(error) is expected
