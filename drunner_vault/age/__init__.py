@@ -11,7 +11,7 @@ from drunner_vault.age.identities import parse_identities
 from drunner_vault.age.keys import Identity, Recipient
 from drunner_vault.age.mlkem768x25519 import HybridIdentity, HybridRecipient
 from drunner_vault.age.primitives import RandomBytes
-from drunner_vault.age.reader import DecryptReader, chunk_cipher, read_header
+from drunner_vault.age.reader import DecryptReader, Outline, chunk_cipher, read_header, read_outline
 from drunner_vault.age.recipients import parse_recipient, parse_recipients_file
 from drunner_vault.age.scrypt import ScryptIdentity, ScryptRecipient
 from drunner_vault.age.seekable import ReadAt, SeekableReader
@@ -34,6 +34,7 @@ __all__ = [
     "HybridIdentity",
     "HybridRecipient",
     "Identity",
+    "Outline",
     "RandomBytes",
     "ReadAt",
     "Recipient",
@@ -49,4 +50,5 @@ __all__ = [
     "parse_recipient",
     "parse_recipients_file",
     "read_header",
+    "read_outline",
 ]

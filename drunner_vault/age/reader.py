@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from drunner_vault.age.armor import detect_armor
 from drunner_vault.age.header import Header, damaged_header, parse_header
@@ -14,6 +15,7 @@ from drunner_vault.age.stream import (
     SEALED_CHUNK,
     TAG,
     ChunkCipher,
+    Geometry,
     broken_end,
     cut_short,
     damaged_chunk,
@@ -37,6 +39,29 @@ def read_nonce(source: BufferedSource) -> bytes:
     if len(nonce) < NONCE_LENGTH:
         raise damaged_header("the file ends before the nonce that follows it")
     return nonce
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What can be told of an age file without any key; nothing of it is authenticated. head: header and nonce as they
+    stand in the file. size: of the plaintext, in bytes."""
+
+    header: Header
+    head: bytes
+    size: int
+
+
+def read_outline(start: bytes, size: int) -> Outline:
+    """start: the file's first bytes, enough for header and nonce. size: of the whole file, in bytes.
+
+    Raises NotAnArchive, UnsupportedArchive; DamagedArchive if no complete file has this size.
+    """
+    source = BufferedSource(io.BytesIO(start))
+    header = parse_header(source)
+    read_nonce(source)
+    geometry = Geometry(source.position, size - source.position)
+    geometry.check()
+    return Outline(header, start[: source.position], geometry.size)
 
 
 def chunk_cipher(head: bytes, identities: Sequence[Identity]) -> ChunkCipher:

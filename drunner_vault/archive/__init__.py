@@ -2,12 +2,13 @@
 
 from drunner_vault.archive.frames import Sink
 from drunner_vault.archive.index import MemberRow, data_digest
-from drunner_vault.archive.layout import HOOK, IMAGES, SCRIPTS, VOLUMES, archive_name, archive_stamp
+from drunner_vault.archive.layout import HOOK, IMAGES, SCRIPTS, VOLUMES, archive_name, archive_service, archive_stamp
 from drunner_vault.archive.manifest import ImageRecord, Manifest, ServiceRecord, VolumeRecord
 from drunner_vault.archive.reader import ArchiveReader
 from drunner_vault.archive.root import Root
 from drunner_vault.archive.seekable import SeekableArchive
-from drunner_vault.archive.sidecar import HashingSink, Sidecar, differences, parse_sidecar
+from drunner_vault.archive.sidecar import HashingSink, Sidecar, differences, parse_sidecar, parse_sidecar_head
+from drunner_vault.archive.trailer import is_padded_size
 from drunner_vault.archive.writer import ArchiveWriter, WriterOptions
 
 __all__ = [
@@ -29,8 +30,11 @@ __all__ = [
     "VolumeRecord",
     "WriterOptions",
     "archive_name",
+    "archive_service",
     "archive_stamp",
     "data_digest",
     "differences",
+    "is_padded_size",
     "parse_sidecar",
+    "parse_sidecar_head",
 ]

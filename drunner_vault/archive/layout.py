@@ -60,3 +60,9 @@ def archive_stamp(name: str) -> str | None:
     """The time in an archive's file name, YYYYMMDDTHHMMSSZ; None if it is no such name."""
     match = _NAME.fullmatch(name)
     return match["stamp"] if match else None
+
+
+def archive_service(name: str) -> str | None:
+    """The service in an archive's file name; None if it is no such name."""
+    match = _NAME.fullmatch(name)
+    return match["service"] if match else None

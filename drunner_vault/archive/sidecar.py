@@ -1,7 +1,8 @@
 """The sidecar: a small JSON file beside an archive in a store, written last. It is the commit, and it needs no key.
 
 It lets anybody check that the object is what was written, and it keeps a copy of the age header, whose loss would lose
-everything. An archive whose sidecar is lost is still a whole archive.
+everything. An archive whose sidecar is lost is still a whole archive. What grows with the archive stands at its end, so
+that a listing of large archives reads only the beginning of each.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.frames import Sink
@@ -20,25 +21,32 @@ FORMAT = "drunner-vault-sidecar"
 VERSION = 1
 CHUNK = 16 << 20
 SUFFIX = ".json"
+HEAD = 64 << 10  # enough for all but the chunks
 _MAX_CHUNK = 1 << 30
+_CHUNKS = b'"chunks": ['
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What is known of an archive without a key. chunks: SHA-256 of each `chunk_size` bytes, hex. age_header: header
-    and nonce as they stand in the file; empty for an archive in the clear."""
+    """What is known of an archive without a key. age_header: header and nonce as they stand in the file; empty for an
+    archive in the clear. recipients: their kinds. sealed_to: the beginnings of the public keys among them. signer: the
+    fingerprint of the key that signed it. problems: how many files the backup could not carry as they were. chunks:
+    SHA-256 of each `chunk_size` bytes, hex."""
 
     archive: str
     size: int
     sha256: str
-    chunks: list[str] = field(default_factory=list)
-    chunk_size: int = CHUNK
-    age_header: bytes = b""
-    recipients: list[str] = field(default_factory=list)
     id: str = ""
     created: str = ""
     host: str = ""
     service: str = ""
+    age_header: bytes = b""
+    recipients: list[str] = field(default_factory=list)
+    sealed_to: list[str] = field(default_factory=list)
+    signer: str = ""
+    problems: int = 0
+    chunk_size: int = CHUNK
+    chunks: list[str] = field(default_factory=list)
 
     def encode(self) -> bytes:
         """The sidecar as a file."""
@@ -49,7 +57,23 @@ class Sidecar:
 
 def parse_sidecar(data: bytes) -> Sidecar:
     """The sidecar that a file holds. Raises DamagedArchive if it is none."""
-    return parse(data, "the sidecar", _from_document)
+    return parse(data, "the sidecar", _whole)
+
+
+def parse_sidecar_head(data: bytes) -> Sidecar | None:
+    """The sidecar whose file begins with `data`, without its chunks; None if the beginning has to be longer.
+
+    Raises DamagedArchive if it is none.
+    """
+    before, found, _ = data.partition(_CHUNKS)
+    return parse(before + _CHUNKS + b"]}", "the sidecar", _from_document) if found else None
+
+
+def _whole(document: Fields) -> Sidecar:
+    sidecar = _from_document(document)
+    if len(sidecar.chunks) != -(-sidecar.size // sidecar.chunk_size):
+        raise ValueError("its sizes do not agree")
+    return sidecar
 
 
 def _from_document(document: Fields) -> Sidecar:
@@ -59,16 +83,19 @@ def _from_document(document: Fields) -> Sidecar:
         archive=document.text("archive"),
         size=document.number("size"),
         sha256=document.text("sha256"),
-        chunks=list(document.texts("chunks")),
-        chunk_size=document.number("chunk_size"),
-        age_header=base64.b64decode(document.values.get("age_header") or "", validate=True),
-        recipients=list(document.texts("recipients")),
         id=document.text("id", ""),
         created=document.text("created", ""),
         host=document.text("host", ""),
         service=document.text("service", ""),
+        age_header=base64.b64decode(document.values.get("age_header") or "", validate=True),
+        recipients=list(document.texts("recipients")),
+        sealed_to=list(document.texts("sealed_to")) if "sealed_to" in document.values else [],
+        signer=document.text("signer", ""),
+        problems=document.number("problems", 0),
+        chunk_size=document.number("chunk_size"),
+        chunks=list(document.texts("chunks")),
     )
-    if not 0 < sidecar.chunk_size <= _MAX_CHUNK or len(sidecar.chunks) != -(-sidecar.size // sidecar.chunk_size):
+    if not 0 < sidecar.chunk_size <= _MAX_CHUNK:
         raise ValueError("its sizes do not agree")
     return sidecar
 
@@ -87,20 +114,13 @@ class HashingSink:
 
     def sidecar(self, archive: str, manifest: Manifest, age_header: bytes, recipients: list[str]) -> Sidecar:
         """The sidecar of all that was written, under the archive's file name."""
+        facts = Sidecar(archive, 0, "", manifest.id, manifest.created, manifest.host, manifest.service.name)
+        return self.measured(replace(facts, age_header=age_header, recipients=recipients))
+
+    def measured(self, facts: Sidecar) -> Sidecar:
+        """The same sidecar, with size and hashes of all that was written."""
         whole, chunks = self._hashes.finish()
-        return Sidecar(
-            archive,
-            self._hashes.size,
-            whole,
-            chunks,
-            CHUNK,
-            age_header,
-            recipients,
-            manifest.id,
-            manifest.created,
-            manifest.host,
-            manifest.service.name,
-        )
+        return replace(facts, size=self._hashes.size, sha256=whole, chunk_size=CHUNK, chunks=chunks)
 
 
 class ChunkHashes:

@@ -89,6 +89,11 @@ def padme(size: int) -> int:
     return (size + mask) & ~mask
 
 
+def is_padded_size(size: int) -> bool:
+    """Whether a padded archive can be of this size, before encryption: of all sizes, few are."""
+    return padme(size) == size
+
+
 def padding_sizes(before: int, frames: int) -> list[int]:
     """Payload sizes of the padding frames for a stream of `before` bytes in `frames` frames so far.
 

@@ -22,7 +22,7 @@ SECTIONS = {
         "enter", "status", "list", "clean", "servicecmd",
     ),
     "Backup": ("backup", "restore"),
-    "Archives": ("inspect", "ls", "extract", "diff", "verify", "salvage"),
+    "Archives": ("archives", "inspect", "ls", "extract", "diff", "verify", "salvage", "copy", "prune", "store"),
     "Keys": ("key",),
 }  # fmt: skip
 

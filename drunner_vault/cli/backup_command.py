@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from drunner_vault.cli.common import access_option, chosen_recipients, common_options, recipient_options, service_host
+from drunner_vault.cli.common import (
+    access_option,
+    chosen_recipients,
+    common_options,
+    known_places,
+    recipient_options,
+    retention_options,
+    service_host,
+)
 from drunner_vault.cli.output import Output, one_line, size
 
 
 @click.command(
-    epilog="Example: drunner-vault backup notes /backups/ -r age1…, or: PASS=secret drunner-vault backup notes n.backup"
+    epilog="Example: drunner-vault backup notes s3://backups/production -r age1…, or: PASS=secret drunner-vault backup "
+    "notes n.backup"
 )
 @click.argument("service")
 @click.argument("dest", default="./")
@@ -30,11 +40,13 @@ from drunner_vault.cli.output import Output, one_line, size
 @click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="How hard zstd tries.")
 @click.option("--threads", type=click.IntRange(0, 256), default=0, help="For compression; all processors by default.")
 @click.option("--allow-partial", is_flag=True, help="Exit 0 even if files could not be read as they were.")
+@retention_options
 @access_option
 @common_options
 def command(
     service: str,
     dest: str,
+    keep: dict[str, str | int],
     recipients: tuple[str, ...],
     recipient_files: tuple[Path, ...],
     unencrypted: bool,
@@ -48,14 +60,19 @@ def command(
 ) -> int:
     """Back up SERVICE into one file.
 
-    DEST is a file, a directory (the file in it is named after service and time), or - for standard output; the current
-    directory if it is not given. The archive is encrypted to the recipients, or with a passphrase from PASS,
-    DRUNNER_PASSPHRASE or DRUNNER_PASSPHRASE_FILE.
+    DEST is a store (s3://bucket/prefix, ssh://host/path, file:///path, or a name from the settings), a file, a
+    directory (the file in it is named after service and time), or - for standard output; the current directory if it is
+    not given. The archive is encrypted to the recipients, or with a passphrase from PASS, DRUNNER_PASSPHRASE or
+    DRUNNER_PASSPHRASE_FILE.
+
+    In a store the archive is HOST/SERVICE/SERVICE-TIME.tar.zst.age, with a sidecar to list and check it by
+    without a key. A store that locks archives does so until retention (--keep-…, or the settings) lets them go.
     """
     from drunner_vault import wiring
     from drunner_vault.memory import keep_buffers
     from drunner_vault.workflows.backup import BackupChoices
-    from drunner_vault.workflows.backup_service import backup_to_file
+    from drunner_vault.workflows.backup_service import backup_to_file, backup_to_store
+    from drunner_vault.workflows.into_store import StoreChoices
     from drunner_vault.workflows.workload import Embed
 
     if dest == "-" and as_json:
@@ -63,14 +80,23 @@ def command(
     if dest == "-" and sidecar:
         raise click.UsageError("a pipe has no place beside it for a sidecar")
     keep_buffers()
-    output = Output(as_json=as_json)
+    output = Output(as_json=as_json, long=True)
     host = service_host(output)
     chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)
-    name = os.uname().nodename
-    sign = wiring.trust(os.environ).signing_key().sign
-    choices = BackupChoices(chosen, Embed(images), level, threads, name, sign, sidecar)
+    key = wiring.trust(os.environ).signing_key()
+    signer = key.public().fingerprint
+    choices = BackupChoices(
+        chosen, Embed(images), level, threads, os.uname().nodename, key.sign, signer, sidecar=sidecar
+    )
+    places = known_places()
     with output.progress() as progress:
-        report = backup_to_file(host, service, dest, choices, volume_access, progress)
+        if dest != "-" and places.is_store(dest):
+            address = places.address(dest)
+            kept = wiring.retention(os.environ, address.store, keep)
+            to = StoreChoices(places.open(address), kept, wiring.timezone(os.environ), output.notice, time.sleep)
+            report = backup_to_store(host, service, to, choices, volume_access, progress)
+        else:
+            report = backup_to_file(host, service, dest, choices, volume_access, progress)
     output.document(asdict(report))
     for volume, lost in report.lost.items():
         output.note(f"{volume} was read through Docker's archive calls, which lose: {'; '.join(lost)}")

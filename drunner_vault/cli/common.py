@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -17,6 +18,8 @@ from drunner_vault.errors import Interrupted
 
 if TYPE_CHECKING:
     from drunner_vault.age import Identity, Recipient
+    from drunner_vault.stores.sources import ArchiveSource
+    from drunner_vault.workflows.finding import Places
     from drunner_vault.workflows.host import ServiceHost
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,12 +77,51 @@ def access_option(command: Command) -> Command:
     return option(command)
 
 
+_RULES = {
+    "last": "the newest N",
+    "hourly": "the newest in each of the last N hours that have one",
+    "daily": "the same for days",
+    "weekly": "the same for weeks",
+    "monthly": "the same for months",
+    "yearly": "the same for years",
+}
+
+
+def retention_options(command: Command) -> Command:
+    """--keep-last and so on, passed on as one mapping `keep` of what was given."""
+
+    @functools.wraps(command)
+    def gathering(**parameters: Any) -> Any:
+        keep = {name: parameters.pop(name) for name in (*(f"keep_{rule}" for rule in _RULES), "keep_within")}
+        return command(keep={name: value for name, value in keep.items() if value is not None}, **parameters)
+
+    within = click.option("--keep-within", metavar="SPAN", help="Keep all of this span before the newest, as in 30d.")
+    gathered = within(gathering)
+    for rule, what in reversed(_RULES.items()):
+        gathered = click.option(f"--keep-{rule}", type=int, metavar="N", help=f"Keep {what}.")(gathered)
+    return cast(Command, gathered)
+
+
 def service_host(output: Output) -> ServiceHost:
     """The host of this process's environment. Hooks' output is shown to a person who watches."""
     from drunner_vault import wiring
 
     shown = sys.stderr.buffer if output.interactive else None
     return wiring.service_host(os.environ, output.notice, shown)
+
+
+def known_places() -> Places:
+    """What stores and archives are called on this host."""
+    from drunner_vault.wiring.stores import places
+
+    return places(os.environ, Output().notice)
+
+
+def archive_source(text: str) -> ArchiveSource:
+    """The archive that a command's SOURCE names."""
+    from drunner_vault.workflows.finding import find_archive
+
+    return find_archive(known_places(), text)
 
 
 def chosen_recipients(recipients: tuple[str, ...], files: tuple[Path, ...], *, unencrypted: bool) -> list[Recipient]:

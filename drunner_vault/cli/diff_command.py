@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drunner_vault.cli.common import common_options, key_file_option, offered_identities, service_host
+from drunner_vault.cli.common import archive_source, common_options, key_file_option, offered_identities, service_host
 from drunner_vault.cli.output import Output, one_line
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ def command(source: str, other: str | None, live: str | None, identity_files: tu
     offered = offered_identities(identity_files)
     found = False
     with ExitStack() as stack:
-        first = archived_items(stack.enter_context(open_archive(source, offered)).archive)
+        first = archived_items(stack.enter_context(open_archive(archive_source(source), offered)).archive)
         second = (
-            archived_items(stack.enter_context(open_archive(other, offered)).archive) if other else _live(str(live))
+            archived_items(stack.enter_context(open_archive(archive_source(other), offered)).archive)
+            if other
+            else _live(str(live))
         )
         for difference in differences(first, second):
             found = True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from drunner_vault.cli.common import common_options, key_file_option, offered_identities
+from drunner_vault.cli.common import archive_source, common_options, key_file_option, offered_identities
 from drunner_vault.cli.output import Output, one_line, size
 
 
@@ -29,7 +29,7 @@ def command(source: str, paths: tuple[str, ...], target: str, identity_files: tu
 
     output = Output(as_json=as_json)
     wanted = [os.fsencode(path) for path in paths]
-    with open_archive(source, offered_identities(identity_files)) as opened:
+    with open_archive(archive_source(source), offered_identities(identity_files)) as opened:
         if target == "-":
             if len(wanted) != 1 or as_json:
                 raise click.UsageError("standard output takes one file, and nothing else")

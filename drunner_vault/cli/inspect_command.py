@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from drunner_vault.cli.common import common_options, key_file_option, offered_identities
+from drunner_vault.cli.common import archive_source, common_options, key_file_option, offered_identities
 from drunner_vault.cli.output import Output, one_line, size
 
 
@@ -26,7 +26,7 @@ def command(source: str, identity_files: tuple[Path, ...], as_json: bool) -> Non
     from drunner_vault.workflows.opening import open_archive
 
     output = Output(as_json=as_json)
-    with open_archive(source, offered_identities(identity_files)) as opened:
+    with open_archive(archive_source(source), offered_identities(identity_files)) as opened:
         found = inspect(opened, wiring.trust(os.environ))
     output.document(found)
     for label, value in _lines(found):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drunner_vault.cli.common import common_options, key_file_option, offered_identities
+from drunner_vault.cli.common import archive_source, common_options, key_file_option, offered_identities
 from drunner_vault.cli.output import one_line
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def command(source: str, path: str, long: bool, identity_files: tuple[Path, ...]
     from drunner_vault.workflows.opening import open_archive
 
     shown = 0
-    with open_archive(source, offered_identities(identity_files)) as opened:
+    with open_archive(archive_source(source), offered_identities(identity_files)) as opened:
         for row in listing(opened.archive, os.fsencode(path).strip(b"/")):
             print(_as_json(row) if as_json else _long(row) if long else _name(row.path))
             shown += 1

@@ -6,25 +6,31 @@ On a terminal there are tables, colours and progress. Elsewhere there is silence
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from drunner_vault.clock import SYSTEM_CLOCK
 from drunner_vault.errors import VaultError
 from drunner_vault.workflows.progress import Progress, Silent
 
 
 class Output:
-    """Where a command's results go. as_json: one document on stdout, for programs."""
+    """Where a command's results go. as_json: one document on stdout, for programs. long: the command may work for long;
+    with as_json it then tells how far it has come, an object a line, and the last line is its result."""
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, long: bool = False) -> None:
         self.as_json = as_json
         self.interactive = sys.stderr.isatty()
+        self._long = long
 
     def document(self, data: Any) -> None:
         """The command's result, for programs only."""
-        if self.as_json:
+        if self.as_json and self._long:
+            print(json.dumps({"event": "result", **data}), flush=True)
+        elif self.as_json:
             print(json.dumps(data, indent=2))
 
     def text(self, line: str) -> None:
@@ -74,7 +80,10 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Shows how far long work has come, with rate and time left, on a terminal."""
+        """Shows how far long work has come, with rate and time left: on a terminal, or to a program."""
+        if self.as_json and self._long:
+            yield Events(SYSTEM_CLOCK.monotonic)
+            return
         if not self.interactive or self.as_json:
             yield Silent()
             return
@@ -82,6 +91,35 @@ class Output:
 
         with progress_bar() as bar:
             yield bar
+
+
+class Events:
+    """Progress as lines of JSON on stdout, at most one a second: what is done, how many bytes of it, of how many (null
+    if unknown), at how many a second, and how many seconds are left."""
+
+    visible = True
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.begin("", None)
+
+    def begin(self, what: str, total: int | None) -> None:
+        """See Progress."""
+        self._what, self._total, self._done = what, total, 0
+        self._begun = self._told = self._now()
+
+    def advance(self, count: int) -> None:
+        """See Progress."""
+        self._done += count
+        now = self._now()
+        if now - self._told >= 1:
+            self._told = now
+            self._tell(self._done / (now - self._begun))
+
+    def _tell(self, rate: float) -> None:
+        left = None if self._total is None else round(max(0, self._total - self._done) / rate)
+        event = {"event": "progress", "what": self._what, "done": self._done, "total": self._total}
+        print(json.dumps({**event, "rate": round(rate), "left": left}), flush=True)
 
 
 def one_line(text: str) -> str:
@@ -96,6 +134,17 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def age(span: dt.timedelta) -> str:
+    """A span of time for people, in its largest unit: 3 d."""
+    seconds = span.total_seconds()
+    if seconds < 0:
+        return "in the future"
+    for unit, length in (("y", 365.25 * 86400), ("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length * (2 if unit == "y" else 1):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _colour(text: str, code: str) -> str:

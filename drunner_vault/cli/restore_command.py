@@ -14,16 +14,21 @@ from drunner_vault.cli.common import (
     asker,
     common_options,
     key_file_option,
+    known_places,
     offered_identities,
     service_host,
 )
 from drunner_vault.cli.output import Output, one_line, size
 
 
-@click.command(epilog="Example: drunner-vault restore notes-20260131T030000Z.tar.zst.age notes-clone -i key.txt")
+@click.command(
+    epilog="Example: drunner-vault restore s3://backups/production notes -i key.txt, or: drunner-vault restore "
+    "notes-20260131T030000Z.tar.zst.age notes-clone -i key.txt"
+)
 @click.argument("source")
 @click.argument("service", required=False)
 @key_file_option
+@click.option("--as", "called", metavar="NAME", help="What the service is to be called here.")
 @click.option("--image", metavar="IMAGE", help="Install from this image instead of the one that was backed up.")
 @click.option("--replace", is_flag=True, help="Replace the content of volumes that an earlier uninstall kept.")
 @click.option("--any-sender", is_flag=True, help="Even if nobody who is trusted here has signed the archive.")
@@ -33,32 +38,36 @@ def command(
     source: str,
     service: str | None,
     identity_files: tuple[Path, ...],
+    called: str | None,
     image: str | None,
     replace: bool,
     any_sender: bool,
     volume_access: str,
     as_json: bool,
 ) -> None:
-    """Restore a service from the archive SOURCE, under its old name or as SERVICE.
+    """Restore a service from the archive SOURCE, under its old name or as SERVICE; or the newest of SERVICE in a store.
 
-    SOURCE is a file, DIRECTORY/latest, or - for standard input. The service is installed anew, its volumes are
-    filled and its restore hook is run; if anything fails, the host is left as it was.
+    SOURCE is a file, a store (s3://bucket/prefix, ssh://host/path, a name from the settings, a directory), an archive
+    in one, PLACE/latest for the newest below that place, or - for standard input. The service is installed anew, its
+    volumes are filled and its restore hook is run; if anything fails, the host is left as it was.
     """
     from drunner_vault import wiring
     from drunner_vault.engine.trees import Access
     from drunner_vault.memory import keep_buffers
     from drunner_vault.workflows.drunner_restore import RestoreChoices
-    from drunner_vault.workflows.restore_service import restore_from_file
+    from drunner_vault.workflows.finding import find_to_restore
+    from drunner_vault.workflows.restore_service import restore_service
 
     keep_buffers()
-    output = Output(as_json=as_json)
+    output = Output(as_json=as_json, long=True)
     host = service_host(output)
-    choices = RestoreChoices(service, image, replace, Access(volume_access))
+    archive, name = find_to_restore(known_places(), source, service)
+    choices = RestoreChoices(called or name, image, replace, Access(volume_access))
 
     with output.progress() as progress:
         trust = None if any_sender else wiring.trust(os.environ)
-        name, report = restore_from_file(
-            host, source, choices, offered_identities(identity_files), asker(), trust, progress
+        name, report = restore_service(
+            host, archive, choices, offered_identities(identity_files), asker(), trust, progress
         )
     output.document({"service": name, **asdict(report)})
     for volume, lost in report.lost.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drunner_vault.cli.common import (
+    archive_source,
     asker,
     chosen_recipients,
     common_options,
@@ -55,12 +56,14 @@ def command(
     """
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.workflows.salvage import SalvageChoices, salvage
+    from drunner_vault.workflows.verify import read_sidecar
 
-    output = Output(as_json=as_json)
+    output = Output(as_json=as_json, long=True)
     chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)
-    choices = SalvageChoices(chosen, sidecar)
+    choices = SalvageChoices(chosen, read_sidecar(sidecar) if sidecar else None)
+    archive = archive_source(source)
     with output.progress() as progress:
-        report = salvage(source, target, choices, offered_identities(identity_files), asker(), SYSTEM_CLOCK, progress)
+        report = salvage(archive, target, choices, offered_identities(identity_files), asker(), SYSTEM_CLOCK, progress)
     output.document(asdict(report))
     for loss in report.losses:
         output.text(one_line(_told(loss)))

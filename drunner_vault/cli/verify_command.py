@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from drunner_vault.cli.common import asker, common_options, key_file_option, offered_identities
+from drunner_vault.cli.common import archive_source, asker, common_options, key_file_option, offered_identities
 from drunner_vault.cli.output import Output, size
 
 
@@ -25,24 +25,28 @@ def command(
     """Prove that the archive SOURCE is as it was written, without restoring it.
 
     Every byte is read: encryption, checksums, digests, the index against the tar, the signature. Exits 1 if anything
-    is not as it must be.
+    is not as it must be. What is found of an archive in a store is remembered there, and shown by `archives`.
     """
     from drunner_vault import wiring
+    from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.memory import keep_buffers
-    from drunner_vault.workflows.verify import verify, verify_ends, verify_without_key
+    from drunner_vault.workflows.verify import read_sidecar, recorded, verify, verify_ends, verify_without_key
 
     if quick and no_key:
         raise click.UsageError("--quick needs a key, and --no-key reads everything")
     keep_buffers()
-    output = Output(as_json=as_json)
+    output = Output(as_json=as_json, long=True)
     trust, offered = wiring.trust(os.environ), offered_identities(identity_files)
+    archive = archive_source(source)
     with output.progress() as progress:
-        if no_key:
-            report = verify_without_key(source, sidecar, progress)
-        elif quick:
-            report = verify_ends(source, offered, trust)
+        if quick:
+            report = verify_ends(archive, offered, trust)
+        elif no_key and sidecar:
+            report = verify_without_key(archive, read_sidecar(sidecar), progress)
+        elif no_key:
+            report = recorded(archive, SYSTEM_CLOCK, lambda: verify_without_key(archive, None, progress))
         else:
-            report = verify(source, offered, asker(), trust, progress)
+            report = recorded(archive, SYSTEM_CLOCK, lambda: verify(archive, offered, asker(), trust, progress))
     output.document(asdict(report))
     output.text(_summary(asdict(report)))
     if report.problem_count:

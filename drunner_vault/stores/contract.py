@@ -20,7 +20,7 @@ from drunner_vault.stores.store import Store, put, storing
 _MIB = 1 << 20
 _LARGE = 21 * _MIB + 12345  # several parts of any multipart upload, the last one odd
 _SKEW = dt.timedelta(minutes=5)
-_LOCK = dt.timedelta(seconds=4)
+LOCK = dt.timedelta(seconds=4)
 _AWKWARD_NAMES = (
     "with space",
     "a+b",
@@ -238,7 +238,7 @@ def _time(store: Store, base: str, clock: Clock = SYSTEM_CLOCK) -> None:
 
 
 def _locks(store: Store, base: str, clock: Clock = SYSTEM_CLOCK) -> None:
-    key, until = f"{base}/locked", (clock.now() + _LOCK).replace(microsecond=0)
+    key, until = f"{base}/locked", (clock.now() + LOCK).replace(microsecond=0)
     if not store.can_lock:
         expect(Unsupported, lambda: store.begin(key, until), "a lock was taken where there are none")
         return
@@ -246,8 +246,8 @@ def _locks(store: Store, base: str, clock: Clock = SYSTEM_CLOCK) -> None:
     require(store.stat(key).locked_until == until, f"an object locked until {until} is not said to be")
     expect(Locked, lambda: store.delete(key), "a locked object was deleted")
     require(store.read(key, 0, 9) == b"x", "a locked object is gone")
-    store.lock(key, until + _LOCK)
-    require(store.stat(key).locked_until == until + _LOCK, "a lock cannot be made longer")
+    store.lock(key, until + LOCK)
+    require(store.stat(key).locked_until == until + LOCK, "a lock cannot be made longer")
 
 
 PROMISES = (

@@ -133,7 +133,10 @@ class LocalStore:
 
     def _require_root(self) -> None:
         if not self.root.is_dir():
-            raise NotFound(f"there is no directory {self.root}", f"mkdir -p {self.root}, or mount what belongs there")
+            # not NotFound: a disk that is not mounted says nothing about what is on it
+            raise StorageError(
+                f"there is no directory {self.root}", f"mkdir -p {self.root}, or mount what belongs there"
+            )
 
     def _error(self, action: str, path: Path, cause: OSError) -> StorageError:
         if isinstance(cause, NotADirectoryError | IsADirectoryError | FileNotFoundError):

@@ -114,7 +114,13 @@ class Store(Protocol):
 @contextlib.contextmanager
 def storing(store: Store, key: str, lock: dt.datetime | None = None) -> Iterator[Upload]:
     """An upload that is committed when the block ends, and aborted if it ends with an exception, be it a signal's."""
-    upload = store.begin(key, lock)
+    with finishing(store.begin(key, lock)) as upload:
+        yield upload
+
+
+@contextlib.contextmanager
+def finishing(upload: Upload) -> Iterator[Upload]:
+    """Commits an upload that has begun when the block ends, and aborts it if it ends with an exception."""
     try:
         yield upload
         upload.commit()

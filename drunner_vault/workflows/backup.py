@@ -7,10 +7,11 @@ Nothing is copied aside. The workload is paused only while its volumes are read;
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drunner_vault import __version__
@@ -36,11 +37,14 @@ from drunner_vault.tar import Entry, Kind
 from drunner_vault.workflows.progress import Progress, Silent, counted
 from drunner_vault.workflows.workload import Embed, Workload
 
+_HINT = 16  # characters of a public key: enough to know one's own, too few to be encrypted to
+
 
 @dataclass(frozen=True)
 class BackupChoices:
     """What a person decides about a backup. recipients: whom it is encrypted to; none: in the clear. sign: makes the
-    signature of its root; None leaves it unsigned. sidecar: whether to hash it for one."""
+    signature of its root; None leaves it unsigned. signer: the fingerprint of the key behind it. sidecar: whether to
+    hash it for one."""
 
     recipients: Sequence[Recipient] = ()
     embed: Embed = Embed.AUTO
@@ -48,12 +52,14 @@ class BackupChoices:
     threads: int = 0
     host: str = "localhost"
     sign: Callable[[bytes], bytes] | None = None
+    signer: str = ""
     sidecar: bool = False
 
 
 @dataclass
 class BackupReport:
-    """What was backed up. bytes: of the archive. paused: seconds for which the workload was not itself.
+    """What was backed up. bytes: of the archive. paused: seconds for which the workload was not itself. locked_until:
+    when it may be deleted, empty if at any time.
 
     problems: what could not be carried as it was. notes: what was left out rightly. lost: by volume, what the way of
     reading it cannot carry.
@@ -67,6 +73,7 @@ class BackupReport:
     seconds: float = 0.0
     paused: float = 0.0
     encrypted: bool = True
+    locked_until: str = ""
     images: list[str] = field(default_factory=list)
     lost: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -93,14 +100,20 @@ class _CountingSink:
 
 
 def backup(
-    workload: Workload, sink: Sink, choices: BackupChoices, clock: Clock, progress: Progress | None = None
+    workload: Workload,
+    sink: Sink,
+    choices: BackupChoices,
+    clock: Clock,
+    progress: Progress | None = None,
+    created: dt.datetime | None = None,
 ) -> BackupResult:
     """Write a whole archive of the workload into `sink`, which is not closed.
 
-    Raises whatever stops it; what the sink got so far is then no archive, and whoever owns the sink drops it.
+    created: the time that its name says; now, if none has been given. Raises whatever stops it; what the sink
+    got so far is then no archive, and whoever owns the sink drops it.
     """
     started = clock.monotonic()
-    run = _Backup(workload, choices, clock, progress or Silent())
+    run = _Backup(workload, choices, clock, progress or Silent(), created or clock.now())
     hashing = HashingSink(sink) if choices.sidecar else None
     counting = _CountingSink(hashing or sink)
     encrypted = EncryptWriter(counting, choices.recipients) if choices.recipients else None
@@ -111,33 +124,36 @@ def backup(
     report.bytes = counting.bytes
     report.encrypted = encrypted is not None
     report.seconds = round(clock.monotonic() - started, 3)
-    return BackupResult(report, _sidecar(hashing, run.manifest, encrypted) if hashing else None)
+    return BackupResult(report, _sidecar(hashing, run, encrypted) if hashing else None)
 
 
-def _sidecar(hashing: HashingSink, manifest: Manifest, encrypted: EncryptWriter | None) -> Sidecar:
-    if encrypted is None:
-        return hashing.sidecar("", manifest, b"", [])
-    recipients = read_header(io.BytesIO(encrypted.head)).recipient_types
-    return hashing.sidecar("", manifest, encrypted.head, list(recipients))
+def _sidecar(hashing: HashingSink, run: _Backup, encrypted: EncryptWriter | None) -> Sidecar:
+    head = encrypted.head if encrypted else b""
+    kinds = list(read_header(io.BytesIO(head)).recipient_types) if head else []
+    public = [str(recipient)[:_HINT] for recipient in run.choices.recipients if str(recipient).startswith("age1")]
+    sidecar = hashing.sidecar("", run.manifest, head, kinds)
+    return replace(sidecar, sealed_to=public, signer=run.choices.signer, problems=run.report.problem_count)
 
 
 class _Backup:
     """One backup under way."""
 
-    def __init__(self, workload: Workload, choices: BackupChoices, clock: Clock, progress: Progress) -> None:
+    def __init__(
+        self, workload: Workload, choices: BackupChoices, clock: Clock, progress: Progress, created: dt.datetime
+    ) -> None:
         self._workload = workload
-        self._choices = choices
+        self.choices = choices
         self._clock = clock
         self._progress = progress
         self._service = workload.describe()
         self._images = workload.images(choices.embed)
         self._volumes = workload.volumes()
         self.report = BackupReport(self._service.name)
-        self._started = clock.now()
+        self._started = created
         self.manifest = self._manifest(isoformat(self._started))
 
     def write(self, sink: Sink) -> None:
-        choices = self._choices
+        choices = self.choices
         options = WriterOptions(choices.level, choices.threads, pad=bool(choices.recipients), sign=choices.sign)
         with ArchiveWriter(sink, self.manifest, int(self._started.timestamp()), options) as writer:
             self._add_scripts(writer)
@@ -151,11 +167,11 @@ class _Backup:
             id=secrets.token_hex(16),
             created=created,
             tool=f"drunner-vault {__version__}",
-            host=self._choices.host,
+            host=self.choices.host,
             service=self._service,
             images=tuple(self._images),
             volumes=tuple(record for record, _ in self._volumes),
-            level=self._choices.level,
+            level=self.choices.level,
         )
 
     def _add_scripts(self, writer: ArchiveWriter) -> None:

@@ -1,4 +1,4 @@
-"""Backing up a dRunner service to where a person said."""
+"""Backing up a dRunner service to where a person said: a file, a pipe, or a store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from drunner_vault.stores.plain import PIPE, destination_path, open_destination
 from drunner_vault.workflows.backup import BackupChoices, BackupReport, backup
 from drunner_vault.workflows.drunner_service import DrunnerService
 from drunner_vault.workflows.host import ServiceHost
+from drunner_vault.workflows.into_store import StoreChoices, into_store
 from drunner_vault.workflows.progress import Progress
 from drunner_vault.workflows.working import working_on
 
@@ -26,20 +27,29 @@ def backup_to_file(
     Whatever can be refused is refused before the service is paused.
     """
     path: Path | None = None
-    home = host.home(name)
-    home.require()
+    host.home(name).require()
+    created = host.clock.now()
     if destination != PIPE:
-        encrypted = bool(choices.recipients)
-        path = destination_path(destination, archive_name(name, host.clock.now(), encrypted=encrypted))
+        path = destination_path(destination, archive_name(name, created, encrypted=bool(choices.recipients)))
         if path.exists() or path.is_symlink():
             raise AlreadyExists(f"{path} exists already", "choose another name, or name a directory")
     with working_on(host, name, f"backup {name}") as home:
         service = DrunnerService(host, home, Access(access))
         with open_destination(path) as sink:
-            result = backup(service, sink, choices, host.clock, progress)
+            result = backup(service, sink, choices, host.clock, progress, created)
         if path is not None and result.sidecar is not None:
             with new_file(path.with_name(path.name + SUFFIX), 0o644) as stream:
                 stream.write(replace(result.sidecar, archive=path.name).encode())
     report = result.report
     report.archive = str(path) if path else "standard output"
     return report
+
+
+def backup_to_store(
+    host: ServiceHost, name: str, to: StoreChoices, choices: BackupChoices, access: str, progress: Progress
+) -> BackupReport:
+    """Back up the service `name` to `HOST/SERVICE/` in a store; see `into_store`."""
+    host.home(name).require()
+    with working_on(host, name, f"backup {name}") as home:
+        service = DrunnerService(host, home, Access(access))
+        return into_store(service, name, to, choices, host.clock, progress)

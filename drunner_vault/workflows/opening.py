@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from drunner_vault.age import MAGIC, Identity, SeekableReader
-from drunner_vault.archive import SeekableArchive, archive_stamp
-from drunner_vault.stores.plain import source_path
-from drunner_vault.stores.ranged import CachedEnds, RangedSource, open_ranged
+from drunner_vault.archive import SeekableArchive
+from drunner_vault.stores.ranged import CachedEnds, RangedSource
+from drunner_vault.stores.sources import ArchiveSource
 
 Offered = Callable[[], list[Identity]]
 
@@ -25,9 +24,9 @@ class OpenArchive:
 
 
 @contextlib.contextmanager
-def open_archive(source: str, offered: Offered) -> Iterator[OpenArchive]:
-    """An archive in a file, or `DIRECTORY/latest`. offered: the identities, asked for only if it is encrypted."""
-    with open_ranged(source_path(source, archive_stamp)) as ranged:
+def open_archive(source: ArchiveSource, offered: Offered) -> Iterator[OpenArchive]:
+    """offered: the identities, asked for only if it is encrypted."""
+    with source.ranged() as ranged:
         yield opened_at_random(ranged, offered)
 
 
@@ -39,8 +38,3 @@ def opened_at_random(source: RangedSource, offered: Offered) -> OpenArchive:
     decrypted = SeekableReader(ends.read_at, source.size, offered())
     archive = SeekableArchive(decrypted.read_at, decrypted.size)
     return OpenArchive(source, archive, tuple(decrypted.header.recipient_types))
-
-
-def is_seekable(source: str) -> bool:
-    """Whether a source can be read from any offset."""
-    return source != "-" and Path(source_path(source, archive_stamp)).is_file()

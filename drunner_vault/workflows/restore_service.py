@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from drunner_vault.age import Identity
-from drunner_vault.archive import archive_stamp
 from drunner_vault.errors import WrongKey
-from drunner_vault.stores.plain import Source, open_source
+from drunner_vault.stores.sources import ArchiveSource
 from drunner_vault.workflows.drunner_restore import DrunnerReinstaller, RestoreChoices
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.keys import opened
-from drunner_vault.workflows.opening import is_seekable, open_archive
+from drunner_vault.workflows.opening import open_archive
 from drunner_vault.workflows.progress import Progress, counted_read
 from drunner_vault.workflows.restore import RestoreReport, restore
 from drunner_vault.workflows.trust import Trust, require_trusted
@@ -20,35 +19,34 @@ from drunner_vault.workflows.trust import Trust, require_trusted
 _SCRYPT = "scrypt"  # whoever made it knows the passphrase
 
 
-def restore_from_file(
+def restore_service(
     host: ServiceHost,
-    source: str,
+    source: ArchiveSource,
     choices: RestoreChoices,
     offered: Callable[[], list[Identity]],
     ask: Callable[[str], str] | None,
     trust: Trust | None,
     progress: Progress,
 ) -> tuple[str, RestoreReport]:
-    """Restore a service from a file or a pipe; returns its name on this host, and what was done.
+    """Restore a service from an archive; returns its name on this host, and what was done.
 
     offered: the identities to decrypt with, asked for only if the archive is encrypted. trust: who may have made the
     archive; None for anybody. Raises WrongKey if an archive for a public key was made by nobody who is trusted.
     """
     with contextlib.ExitStack() as stack:
-        archive = stack.enter_context(open_source(source, archive_stamp))
+        archive = stack.enter_context(source.sequential())
         progress.begin("restoring", archive.size)
         stream = opened(counted_read(archive.read, progress), archive.name, offered, ask)
         signed = None
         if trust is not None and stream.recipients and _SCRYPT not in stream.recipients:
-            signed = _signed_frames(stack, source, archive, offered, trust)
+            signed = _signed_frames(stack, source, offered, trust)
         report = restore(stream.read, DrunnerReinstaller(host, choices), host.clock, signed)
     return choices.name or report.archived, report
 
 
 def _signed_frames(
     stack: contextlib.ExitStack,
-    source: str,
-    archive: Source,
+    source: ArchiveSource,
     offered: Callable[[], list[Identity]],
     trust: Trust,
 ) -> Iterator[bytes]:
@@ -57,13 +55,13 @@ def _signed_frames(
     Anybody can encrypt to a public key. A signature stands at the archive's end, so a pipe shows it too late: the
     service's scripts would have run by then.
     """
-    if not is_seekable(source):
+    if not source.can_seek:
         raise WrongKey(
-            f"{archive.name} is no file, so its signature cannot be checked before its scripts are run",
+            f"{source.name} is no file, so its signature cannot be checked before its scripts are run",
             "save it to a file first; or, if you know where it comes from: restore --any-sender",
         )
     random_access = stack.enter_context(open_archive(source, offered)).archive
     closing = random_access.closing
     sender = trust.sender(closing.root_bytes, closing.signature, random_access.manifest.host)
-    require_trusted(sender, archive.name)
+    require_trusted(sender, source.name)
     return random_access.frame_lines()

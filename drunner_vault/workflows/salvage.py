@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from drunner_vault.age import EncryptWriter, Identity, Recipient, ScryptIdentity
-from drunner_vault.archive import Sidecar, WriterOptions, archive_stamp
+from drunner_vault.archive import Sidecar, WriterOptions
 from drunner_vault.archive.salvage import (
     TRIES,
     ClearStream,
@@ -20,14 +19,14 @@ from drunner_vault.archive.salvage import (
     is_encrypted,
     open_chunks,
 )
-from drunner_vault.archive.sidecar import SUFFIX
 from drunner_vault.clock import Clock
 from drunner_vault.durable import new_file
 from drunner_vault.errors import AlreadyExists, DamagedArchive, NotFound
-from drunner_vault.stores.plain import destination_path, source_path
-from drunner_vault.stores.ranged import RangedSource, open_ranged
+from drunner_vault.stores.plain import destination_path
+from drunner_vault.stores.ranged import RangedSource
+from drunner_vault.stores.sources import ArchiveSource
 from drunner_vault.workflows.progress import Progress
-from drunner_vault.workflows.verify import read_sidecar
+from drunner_vault.workflows.verify import sidecar_of
 
 _START = 200
 
@@ -35,10 +34,10 @@ _START = 200
 @dataclass(frozen=True)
 class SalvageChoices:
     """What a person decides. recipients: whom the new archive is encrypted to; none: in the clear. sidecar: of the
-    damaged archive, if it is not beside it. tries: how often a chunk may be looked for where it was not written."""
+    damaged archive, if not the one beside it. tries: how often a chunk may be looked for where it was not written."""
 
     recipients: Sequence[Recipient] = ()
-    sidecar: Path | None = None
+    sidecar: Sidecar | None = None
     tries: int = TRIES
 
 
@@ -65,7 +64,7 @@ class SalvageReport:
 
 
 def salvage(
-    source: str,
+    source: ArchiveSource,
     destination: str,
     choices: SalvageChoices,
     offered: Callable[[], list[Identity]],
@@ -78,15 +77,15 @@ def salvage(
     offered: identities for the damaged archive, asked for only if it is encrypted. ask: prompts for a passphrase.
     Raises ArchiveError or KeyProblem if nothing can be salvaged; there is no new file then.
     """
-    path = source_path(source, archive_stamp)
-    target = destination_path(destination, path.name)
+    name = source.name.rpartition("/")[2]
+    target = destination_path(destination, name)
     if target.exists() or target.is_symlink():
         raise AlreadyExists(f"{target} exists already", "choose another name, or move it away first")
-    with open_ranged(path) as ranged:
-        sidecar = _sidecar(path, choices.sidecar)
+    with source.ranged() as ranged:
+        sidecar = choices.sidecar or _sidecar(source)
         stream = _stream(ranged, sidecar, choices, offered, ask)
         progress.begin("looking for what survives", ranged.size)
-        found = Salvage(stream, _hints(path, sidecar), clock, progress.advance)
+        found = Salvage(stream, _hints(name, sidecar), clock, progress.advance)
         progress.begin("writing what survives", None)
         with new_file(target) as sink:
             options = WriterOptions(pad=bool(choices.recipients))
@@ -94,15 +93,13 @@ def salvage(
             result = found.write(encrypted or sink, options)
             if encrypted:
                 encrypted.close()
-    return _report(str(path), str(target), result, encrypted=bool(choices.recipients))
+    return _report(source.name, str(target), result, encrypted=bool(choices.recipients))
 
 
-def _sidecar(archive: Path, given: Path | None) -> Sidecar | None:
-    """The sidecar that was given, or that is beside the archive; a damaged one there counts as none."""
-    if given is not None:
-        return read_sidecar(given)
+def _sidecar(source: ArchiveSource) -> Sidecar | None:
+    """The sidecar beside the archive; a damaged one counts as none."""
     try:
-        return read_sidecar(archive.with_name(archive.name + SUFFIX))
+        return sidecar_of(source)
     except (NotFound, DamagedArchive):
         return None
 
@@ -126,8 +123,8 @@ def _stream(
     return open_chunks(source.read_at, source.size, keys, copy or b"", size, choices.tries)
 
 
-def _hints(archive: Path, sidecar: Sidecar | None) -> Hints:
-    name = hints_from_name(archive.name)
+def _hints(archive: str, sidecar: Sidecar | None) -> Hints:
+    name = hints_from_name(archive)
     if sidecar is None:
         return name
     return Hints(sidecar.id, sidecar.created, sidecar.host, sidecar.service).or_else(name)

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from drunner_vault.age import Identity
-from drunner_vault.archive import ArchiveReader, Manifest, Root, Sidecar, archive_stamp, differences, parse_sidecar
+from drunner_vault.archive import ArchiveReader, Manifest, Root, Sidecar, differences, parse_sidecar
 from drunner_vault.archive.sidecar import SUFFIX
+from drunner_vault.catalog.records import RecordKind, try_record
+from drunner_vault.clock import Clock
 from drunner_vault.durable import storage_error
 from drunner_vault.errors import DamagedArchive, NotFound
-from drunner_vault.stores.plain import open_source
+from drunner_vault.stores.sources import ArchiveSource
 from drunner_vault.workflows.keys import opened
 from drunner_vault.workflows.opening import Offered, open_archive
 from drunner_vault.workflows.progress import Progress, counted_read
@@ -39,7 +41,7 @@ class VerifyReport:
 
 
 def verify(
-    source: str,
+    source: ArchiveSource,
     offered: Callable[[], list[Identity]],
     ask: Callable[[str], str] | None,
     trust: Trust,
@@ -47,7 +49,7 @@ def verify(
 ) -> VerifyReport:
     """Read the whole archive, and prove every byte of it. Raises ArchiveError or KeyProblem for what is not as it must
     be."""
-    with open_source(source, archive_stamp) as archive:
+    with source.sequential() as archive:
         progress.begin("verifying", archive.size)
         stream = opened(counted_read(archive.read, progress), archive.name, offered, ask)
         with ArchiveReader(stream.read) as reader:
@@ -58,7 +60,7 @@ def verify(
             return _report(archive.name, "everything", reader.manifest, reader.root, sender)
 
 
-def verify_ends(source: str, offered: Offered, trust: Trust) -> VerifyReport:
+def verify_ends(source: ArchiveSource, offered: Offered, trust: Trust) -> VerifyReport:
     """Prove head and tail only: that the archive is complete, whose it is, and what it should hold."""
     with open_archive(source, offered) as opened_archive:
         archive = opened_archive.archive
@@ -66,26 +68,51 @@ def verify_ends(source: str, offered: Offered, trust: Trust) -> VerifyReport:
         return _report(opened_archive.source.name, "ends", archive.manifest, archive.root, sender)
 
 
-def verify_without_key(source: str, sidecar_path: Path | None, progress: Progress) -> VerifyReport:
-    """Hold the object against its sidecar, `<archive>.json` beside it unless given. Raises DamagedArchive, NotFound."""
-    with open_source(source, archive_stamp) as archive:
-        sidecar = read_sidecar(sidecar_path or Path(archive.name + SUFFIX))
+def verify_without_key(source: ArchiveSource, sidecar: Sidecar | None, progress: Progress) -> VerifyReport:
+    """Hold the object against its sidecar, the one beside it unless given. Raises DamagedArchive, NotFound."""
+    expected = sidecar or sidecar_of(source)
+    with source.sequential() as archive:
         progress.begin("verifying", archive.size)
         pieces = iter(partial(counted_read(archive.read, progress), _PIECE), b"")
-        wrong = list(differences(sidecar, pieces))
+        wrong = list(differences(expected, pieces))
         if wrong:
             raise DamagedArchive(f"{archive.name} is not what its sidecar says: {'; '.join(wrong)}", "use another copy")
-        return VerifyReport(archive.name, "sidecar", sidecar.service, sidecar.created)
+        return VerifyReport(archive.name, "sidecar", expected.service, expected.created)
+
+
+def recorded(source: ArchiveSource, clock: Clock, check: Callable[[], VerifyReport]) -> VerifyReport:
+    """The report of a check that reads all of an archive. That it is well, or that it is damaged, is remembered beside
+    the archive, if that is in a store and we may write there."""
+    try:
+        report = check()
+    except DamagedArchive as error:
+        _record(source, RecordKind.DAMAGED, clock, {"problem": error.message})
+        raise
+    _record(source, RecordKind.VERIFIED, clock, {"checked": report.checked})
+    return report
+
+
+def _record(source: ArchiveSource, kind: RecordKind, clock: Clock, details: dict[str, str]) -> None:
+    place = source.place()
+    if place is not None:
+        store, key = place
+        try_record(store, key, kind, clock.now(), details)
+
+
+def sidecar_of(source: ArchiveSource) -> Sidecar:
+    """The sidecar beside an archive. Raises NotFound, StorageError, DamagedArchive."""
+    try:
+        return parse_sidecar(source.beside(SUFFIX))
+    except NotFound as cause:
+        raise NotFound(
+            f"there is no sidecar {source.name}{SUFFIX}", "check the archive with a key instead: verify SOURCE -i FILE"
+        ) from cause
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """The sidecar in a file. Raises NotFound, StorageError, DamagedArchive."""
+    """The sidecar in a file of this host. Raises NotFound, StorageError, DamagedArchive."""
     try:
         return parse_sidecar(path.read_bytes())
-    except FileNotFoundError as cause:
-        raise NotFound(
-            f"there is no sidecar {path}", "check the archive with a key instead: verify SOURCE -i FILE"
-        ) from cause
     except OSError as cause:
         raise storage_error("read", path, cause) from cause
 

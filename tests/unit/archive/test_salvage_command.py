@@ -30,7 +30,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Made) -> Path:
     (tmp_path / "whole.age").write_bytes(made.sealed)
     (tmp_path / "bad.age").write_bytes(flipped(made.sealed, 500_000))
     (tmp_path / "headless.age").write_bytes(bytes(100) + made.sealed[100:])
-    sidecar = Sidecar("whole.age", len(made.sealed), "", [""], age_header=made.head, host="alpha", service="notes")
+    sidecar = Sidecar(
+        "whole.age", len(made.sealed), "", chunks=[""], age_header=made.head, host="alpha", service="notes"
+    )
     (tmp_path / "sidecar").write_bytes(sidecar.encode())
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""The one place that chooses concrete classes, from the environment and the settings."""
+"""The host that the environment names."""
 
 from __future__ import annotations
 
@@ -11,32 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from drunner_vault.config import Settings, read_settings
 from drunner_vault.errors import BadUsage
-from drunner_vault.services.config_sh import read_config_sh
+from drunner_vault.wiring.settings import config_sh, services_root
 from drunner_vault.workflows.host import ServiceHost
-from drunner_vault.workflows.trust import Trust
 
 if TYPE_CHECKING:
     from drunner_vault.engine.engine import Engine
 
 PROGRAM = "drunner"
-_ROOT, _BIN, _CONFIG = Path("/opt/drunner"), Path("/usr/local/bin"), Path("/etc/drunner")
-
-
-def config_directory(environment: Mapping[str, str]) -> Path:
-    """Where this host's settings are."""
-    return Path(environment.get("DRUNNER_CONFIG_DIR") or _CONFIG)
-
-
-def settings(environment: Mapping[str, str]) -> Settings:
-    """vault.toml of this host. Raises BadUsage."""
-    return read_settings(config_directory(environment) / "vault.toml")
-
-
-def trust(environment: Mapping[str, str]) -> Trust:
-    """This host's signing key and the signers it trusts."""
-    return Trust(config_directory(environment), os.uname().nodename)
+_BIN = Path("/usr/local/bin")
 
 
 def service_host(
@@ -46,11 +29,10 @@ def service_host(
     if os.geteuid() != 0:
         raise BadUsage("services belong to root, and we are not", "run it with sudo")
     _allow_many_files()
-    config = read_config_sh(config_directory(environment) / "config.sh")
-    root = Path(environment.get("DRUNNER_ROOT") or config.root or _ROOT).absolute()
+    config = config_sh(environment)
     bin_dir = Path(environment.get("DRUNNER_BIN") or _BIN).absolute()
     return ServiceHost(
-        root=root,
+        root=services_root(environment),
         bin_dir=bin_dir,
         environment=environment,
         connect=partial(_connect, environment),

@@ -1,0 +1,1 @@
+"""The archives in a store: which there are, whose, how old, how well."""

@@ -1,0 +1,114 @@
+"""archives: which archives there are."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drunner_vault.cli.common import common_options, known_places
+from drunner_vault.cli.output import Output, age, size
+
+if TYPE_CHECKING:
+    from drunner_vault.catalog.catalog import Archive
+
+_HEADER = (
+    "HOST",
+    "SERVICE",
+    "CREATED",
+    "AGE",
+    "SIZE",
+    "FOR",
+    "SIGNED BY",
+    "VERIFIED",
+    "LOCKED UNTIL",
+    "STATE",
+    "ARCHIVE",
+)
+
+
+@click.command(epilog="Example: drunner-vault archives s3://backups/production --service notes")
+@click.argument("store", required=False)
+@click.option("--service", metavar="NAME", help="Only archives of this service.")
+@click.option("--host", metavar="NAME", help="Only archives of this host.")
+@click.option("--since", metavar="SPAN", help="Only archives made within this span, as in 7d.")
+@click.option("--complete/--incomplete", "complete", default=None, help="Only those that are complete, or are not.")
+@click.option("--latest", is_flag=True, help="Only the newest complete one of each service.")
+@common_options
+def command(
+    store: str | None,
+    service: str | None,
+    host: str | None,
+    since: str | None,
+    complete: bool | None,
+    latest: bool,
+    as_json: bool,
+) -> None:
+    """List the archives in STORE, newest first; in all stores of the settings if none is given. No key is needed.
+
+    STORE is s3://bucket/prefix, ssh://host/path, a name from the settings, or a directory. An archive is complete if
+    its size is what its sidecar says; one without a sidecar, if its ends are as they must be.
+    """
+    from drunner_vault.catalog.catalog import archives, newest
+    from drunner_vault.clock import SYSTEM_CLOCK
+    from drunner_vault.policy import parse_duration
+
+    output = Output(as_json=as_json)
+    now = SYSTEM_CLOCK.now()
+    start = parse_duration(since).before(now, dt.UTC) if since else None
+    documents, rows = [], []
+    for opened in _stores(store):
+        found = archives(opened, service=service, host=host)
+        if latest:
+            groups = {item.group for item in found}
+            tops = [newest([item for item in found if item.group == group], now) for group in sorted(groups)]
+            found = [item for item in tops if item]
+        for item in found:
+            if (start is None or item.created >= start) and complete in (None, item.complete):
+                documents.append({"store": opened.name, **_document(item, now)})
+                rows.append(_row(item, now))
+    output.document(documents)
+    output.table(_HEADER, rows)
+
+
+def _stores(text: str | None) -> list[Any]:
+    from drunner_vault import wiring
+    from drunner_vault.errors import BadUsage
+    from drunner_vault.stores.readonly import ReadOnlyStore
+
+    places = known_places()
+    names = [text] if text else list(wiring.settings(os.environ).stores)
+    if not names:
+        raise BadUsage("no store was given, and the settings name none", "drunner-vault archives s3://bucket/prefix")
+    return [ReadOnlyStore(places.store(name)) for name in names]
+
+
+def _document(item: Archive, now: dt.datetime) -> dict[str, Any]:
+    from drunner_vault.clock import isoformat
+
+    values = {key: isoformat(value) if isinstance(value, dt.datetime) else value for key, value in asdict(item).items()}
+    return {**values, "complete": item.complete, "age_seconds": round((now - item.created).total_seconds())}
+
+
+def _row(item: Archive, now: dt.datetime) -> tuple[str, ...]:
+    state = "complete" if item.complete else item.fault
+    if item.complete and item.problems:
+        state += f", {item.problems} files not as they were"
+    if item.complete and not item.has_sidecar:
+        state += ", no sidecar"
+    return (
+        item.host or "-",
+        item.service,
+        f"{item.created:%Y-%m-%d %H:%M:%SZ}",
+        age(now - item.created),
+        size(item.size),
+        ", ".join(item.sealed_to or item.recipients) or ("nobody: in the clear" if item.complete else "-"),
+        item.signer[:17] or "-",
+        f"{item.verified:%Y-%m-%d}" if item.verified else "-",
+        f"{item.locked_until:%Y-%m-%d}" if item.locked_until else "-",
+        state,
+        item.key,
+    )

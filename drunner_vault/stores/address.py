@@ -1,0 +1,136 @@
+"""How a store, or an archive in one, is named: a URL, a name from the settings, or a path of this host.
+
+file:///backups                     a directory
+s3://bucket/prefix?endpoint=…       a bucket, or a part of one
+ssh://user@host:22/path             a directory of another host; /~/path is below the user's home there
+offsite, offsite/host/service       a store that the settings name, or a part of it
+/backups, ./backups                 a directory of this host
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from drunner_vault.errors import BadUsage
+
+S3_OPTIONS = (
+    "endpoint", "region", "profile", "path_style", "storage_class", "encryption", "kms_key", "lock", "part_size",
+    "in_flight", "timeout", "attempts",
+)  # fmt: skip
+OPTIONS: Mapping[str, tuple[str, ...]] = {"file": (), "s3": S3_OPTIONS, "ssh": ("timeout",)}
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<mark>:/{0,2})")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A place. scheme: `file`, `s3` or `ssh`. authority: a bucket, or [user@]host[:port]. path: of a directory or an
+    archive; for `s3` without slashes at its ends. store: the name from the settings, if it was given by that."""
+
+    scheme: str
+    authority: str
+    path: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    store: str = ""
+
+    def parent(self) -> Address:
+        """The directory that this is in."""
+        directory = self.path.rpartition("/")[0]
+        return replace(self, path=directory or ("/" if self.path.startswith("/") else ""))
+
+    @property
+    def last(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    def below(self, path: str) -> Address:
+        """A place below this one."""
+        return replace(self, path=f"{self.path.rstrip('/')}/{path}".lstrip("/" if self.scheme == "s3" else ""))
+
+    def __str__(self) -> str:
+        """As a person would write it, without options."""
+        if self.scheme == "file":
+            return self.path
+        return f"{self.scheme}://{self.authority}/{self.path.lstrip('/')}".rstrip("/")
+
+
+def is_address(text: str, stores: Mapping[str, Address]) -> bool:
+    """Whether a text names a store or something in it, rather than a file of this host."""
+    match = _SCHEME.match(text)
+    # `notes:1` is a file's name, and `s3:bucket` somebody's slip
+    is_url = match is not None and (match["mark"] != ":" or match["scheme"] in OPTIONS)
+    return is_url or text.partition("/")[0] in stores
+
+
+def parse_address(text: str, stores: Mapping[str, Address]) -> Address:
+    """The place that a text names. stores: those of the settings, by name. Raises BadUsage for a misspelled URL."""
+    name, _, rest = text.partition("/")
+    if name in stores:
+        found = stores[name].below(rest.rstrip("/")) if rest else stores[name]
+        return replace(found, store=name)
+    if is_address(text, stores):
+        return parse_url(text)
+    return Address("file", "", str(Path(text).absolute()))
+
+
+def parse_url(text: str) -> Address:
+    """The place that a URL names. Raises BadUsage, saying what is wrong with it."""
+    match = _SCHEME.match(text)
+    if match is None or match["mark"] != "://" or match["scheme"] not in OPTIONS:
+        raise _no_url(text, match["scheme"].lower() if match else "")
+    try:
+        parts = urlsplit(text)
+    except ValueError as cause:
+        raise BadUsage(f"{text} is no URL: {cause}", "write it as s3://bucket/prefix or ssh://host/path") from cause
+    if parts.fragment:
+        raise BadUsage(f"{text} has a # in it", "write it as %23")
+    address = Address(parts.scheme, parts.netloc, _path(parts.scheme, unquote(parts.path)), _options(text, parts.query))
+    _check_authority(text, address)
+    return address
+
+
+def _path(scheme: str, path: str) -> str:
+    if scheme == "s3":
+        return path.strip("/")
+    return path.rstrip("/") or "/"
+
+
+def _options(text: str, query: str) -> dict[str, str]:
+    scheme = text.partition(":")[0]
+    found: dict[str, str] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        check_option(scheme, key, text)
+        if key in found:
+            raise BadUsage(f"{text} gives {key} twice", "leave one of them out")
+        found[key] = value
+    return found
+
+
+def check_option(scheme: str, key: str, where: str) -> None:
+    """Raises BadUsage unless stores of this scheme have this option. where: what to call its place in the error."""
+    known = OPTIONS[scheme]
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"{scheme} stores know: {', '.join(known) or 'none'}"
+        raise BadUsage(f"{where}: unknown option {key}", hint)
+
+
+def _check_authority(text: str, address: Address) -> None:
+    if address.scheme == "file" and address.authority not in ("", "localhost"):
+        raise BadUsage(f"{text} names another host, {address.authority}", f"file:///{address.authority}{address.path}?")
+    if address.scheme == "s3" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", address.authority):
+        raise BadUsage(f"{text} names no bucket", "write it as s3://bucket/prefix")
+    if address.scheme == "ssh" and not re.fullmatch(r"([^@:/\s-][^@:/\s]*@)?[^@/\s-][^@/\s]*", address.authority):
+        raise BadUsage(f"{text} names no host", "write it as ssh://user@host/path")
+
+
+def _no_url(text: str, scheme: str) -> BadUsage:
+    near = difflib.get_close_matches(scheme, OPTIONS, 1, 0.5)
+    example = {"file": "file:///directory", "s3": "s3://bucket/prefix", "ssh": "ssh://host/path"}
+    if near:
+        return BadUsage(f"{text} is no store's URL", f"did you mean {example[near[0]]}?")
+    return BadUsage(f"{text} is no store's URL", f"known are {', '.join(example.values())}; for a file: ./{text}")

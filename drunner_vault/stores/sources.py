@@ -1,0 +1,206 @@
+"""An archive to read, wherever it is: a file, a pipe, or an object in a store."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from drunner_vault.durable import storage_error
+from drunner_vault.errors import BadUsage, NotFound
+from drunner_vault.stores.local import LocalStore
+from drunner_vault.stores.ranged import RangedSource, open_ranged
+from drunner_vault.stores.store import Store
+
+SIDECAR = ".json"  # after an archive's name: the sidecar that every archive in a store has
+_PIECE = 8 << 20
+_AHEAD = 3  # pieces asked for before they are needed
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """An archive that is open for reading from its start. size: in bytes, None for a pipe."""
+
+    name: str
+    read: Callable[[int], bytes]
+    size: int | None
+
+
+class ArchiveSource(Protocol):
+    """One archive. name: as a person knows it. can_seek: whether it can be read from any offset."""
+
+    @property
+    def name(self) -> str:
+        """As a person knows it."""
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether `ranged` works."""
+
+    def sequential(self) -> AbstractContextManager[OpenSource]:
+        """From start to end. Raises NotFound, StorageError."""
+
+    def ranged(self) -> AbstractContextManager[RangedSource]:
+        """From any offset. Raises NotFound, StorageError; BadUsage for a pipe."""
+
+    def beside(self, suffix: str) -> bytes:
+        """The small file whose name is the archive's with `suffix` appended. Raises NotFound if there is none."""
+
+    def place(self) -> tuple[Store, str] | None:
+        """The store that it is in, and its key there; None for a file or pipe that is in no store."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file of this host, or what behaves like one: a named pipe can only be read from its start."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """See ArchiveSource."""
+        return str(self.path)
+
+    @property
+    def can_seek(self) -> bool:
+        """See ArchiveSource."""
+        return self.path.is_file()
+
+    @contextlib.contextmanager
+    def sequential(self) -> Iterator[OpenSource]:
+        """See ArchiveSource."""
+        try:
+            stream = self.path.open("rb", buffering=0)
+        except OSError as cause:
+            raise storage_error("read", self.path, cause) from cause
+        with stream:
+            size = self.path.stat().st_size if self.path.is_file() else None
+            yield OpenSource(self.name, _checked(stream, self.name), size)
+
+    def ranged(self) -> AbstractContextManager[RangedSource]:
+        """See ArchiveSource."""
+        return open_ranged(self.path)
+
+    def beside(self, suffix: str) -> bytes:
+        """See ArchiveSource."""
+        path = self.path.with_name(self.path.name + suffix)
+        try:
+            return path.read_bytes()
+        except OSError as cause:
+            raise storage_error("read", path, cause) from cause
+
+    def place(self) -> tuple[Store, str] | None:
+        """See ArchiveSource. A file with a sidecar is in a store, any other is just a file."""
+        in_store = self.path.with_name(self.path.name + SIDECAR).is_file()
+        return (LocalStore(self.path.parent), self.path.name) if in_store else None
+
+
+class PipeSource:
+    """Standard input."""
+
+    name = "standard input"
+    can_seek = False
+
+    @contextlib.contextmanager
+    def sequential(self) -> Iterator[OpenSource]:
+        """See ArchiveSource."""
+        yield OpenSource(self.name, _checked(sys.stdin.buffer, self.name), None)
+
+    def ranged(self) -> AbstractContextManager[RangedSource]:
+        """See ArchiveSource."""
+        raise BadUsage("standard input can only be read from its start", "save it to a file first")
+
+    def beside(self, suffix: str) -> bytes:
+        """See ArchiveSource."""
+        raise NotFound(f"there is no {suffix} beside standard input", "save it to a file first")
+
+    def place(self) -> tuple[Store, str] | None:
+        """See ArchiveSource."""
+        return None
+
+
+@dataclass(frozen=True)
+class StoredSource:
+    """An object in a store. size: in bytes."""
+
+    store: Store
+    key: str
+    size: int
+
+    can_seek = True
+
+    @property
+    def name(self) -> str:
+        """See ArchiveSource."""
+        return f"{self.store.name.rstrip('/')}/{self.key}"
+
+    @contextlib.contextmanager
+    def sequential(self) -> Iterator[OpenSource]:
+        """See ArchiveSource. What comes next is fetched while what came is being used."""
+        with ThreadPoolExecutor(_AHEAD, "read-ahead") as pool:
+            reader = _ReadAhead(pool, partial(self.store.read, self.key), self.size)
+            try:
+                yield OpenSource(self.name, reader.read, self.size)
+            finally:
+                reader.cancel()
+
+    @contextlib.contextmanager
+    def ranged(self) -> Iterator[RangedSource]:
+        """See ArchiveSource."""
+        yield RangedSource(self.name, self.size, partial(self.store.read, self.key))
+
+    def beside(self, suffix: str) -> bytes:
+        """See ArchiveSource."""
+        key = self.key + suffix
+        return self.store.read(key, 0, self.store.stat(key).size)
+
+    def place(self) -> tuple[Store, str] | None:
+        """See ArchiveSource."""
+        return self.store, self.key
+
+
+class _ReadAhead:
+    def __init__(self, pool: ThreadPoolExecutor, fetch: Callable[[int, int], bytes], size: int) -> None:
+        self._pool = pool
+        self._fetch = fetch
+        self._size = size
+        self._asked = 0
+        self._coming: deque[Future[bytes]] = deque()
+        self._piece = memoryview(b"")
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes; none at the end."""
+        if not self._piece:
+            self._ask()
+            self._piece = memoryview(self._coming.popleft().result()) if self._coming else self._piece
+        data = self._piece[:count]
+        self._piece = self._piece[len(data) :]
+        return bytes(data)
+
+    def cancel(self) -> None:
+        """Ask for nothing more."""
+        for future in self._coming:
+            future.cancel()
+
+    def _ask(self) -> None:
+        while len(self._coming) <= _AHEAD and self._asked < self._size:
+            length = min(_PIECE, self._size - self._asked)
+            self._coming.append(self._pool.submit(self._fetch, self._asked, length))
+            self._asked += length
+
+
+def _checked(stream: object, name: str) -> Callable[[int], bytes]:
+    def read(size: int) -> bytes:
+        try:
+            return stream.read(size)  # type: ignore[attr-defined, no-any-return]
+        except OSError as cause:
+            raise storage_error("read", name, cause) from cause
+
+    return read

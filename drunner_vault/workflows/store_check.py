@@ -1,0 +1,61 @@
+"""Trying a store's promises on the real thing."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from drunner_vault.clock import Clock
+from drunner_vault.errors import AccessDenied, Locked, StorageError
+from drunner_vault.stores.contract import LOCK, PROMISES, Broken, Promise
+from drunner_vault.stores.store import Store
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one promise. verdict: `kept`, `broken`, `refused` (we are not allowed to try it) or `failed`.
+    details: why it is not kept."""
+
+    promise: str
+    text: str
+    verdict: str
+    details: str
+    seconds: float
+
+
+def check_store(store: Store, clock: Clock, sleep: Callable[[float], None]) -> Iterator[Finding]:
+    """Try every promise below a directory of its own, which is removed afterwards."""
+    base = f"drunner-vault-check-{secrets.token_hex(4)}"
+    try:
+        for number, promise in enumerate(PROMISES):
+            yield _tried(store, promise, f"{base}/{number}", clock)
+    finally:
+        _clean(store, base, sleep)
+
+
+def _tried(store: Store, promise: Promise, base: str, clock: Clock) -> Finding:
+    started = clock.monotonic()
+    verdict, details = "kept", ""
+    try:
+        promise.attempt(store, base)
+    except Broken as broken:
+        verdict, details = "broken", str(broken)
+    except AccessDenied as error:
+        verdict, details = "refused", error.message
+    except StorageError as error:
+        verdict, details = "failed", error.message
+    return Finding(promise.name, promise.text, verdict, details, round(clock.monotonic() - started, 2))
+
+
+def _clean(store: Store, base: str, sleep: Callable[[float], None]) -> None:
+    with contextlib.suppress(AccessDenied):
+        for leftover in list(store.leftovers(base)):
+            store.discard(leftover)
+        for item in list(store.list(base)):
+            try:
+                store.delete(item.key)
+            except Locked:
+                sleep(2 * LOCK.total_seconds())  # as long as the check locks anything
+                store.delete(item.key)
