@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 from drunner_vault.errors import AccessDenied, AlreadyExists, NoSpace, NotFound, StorageError, Unavailable
 
 PARTIAL = ".partial"
+_SHOWN = 200  # bytes of a name in a hidden name for it: 255 are allowed in all
 _PASSING = (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.EBUSY)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -123,7 +124,8 @@ def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def partial_name(name: str) -> str:
     """A hidden name for a file that is still being written and will be called `name`."""
-    return f".{name[:200]}.{secrets.token_hex(6)}{PARTIAL}"
+    short = name.encode("utf-8", "surrogateescape")[:_SHOWN].decode("utf-8", "ignore")
+    return f".{short}.{secrets.token_hex(6)}{PARTIAL}"
 
 
 def partial_target(name: str) -> str | None:

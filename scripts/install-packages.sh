@@ -9,7 +9,8 @@ readonly ENGINE=(
 )
 readonly TOOLS=(
     age:age zstd:zstd bash-static:bash-static setfacl:acl getfattr:attr setcap:libcap2-bin bsdtar:libarchive-tools
-    docker-registry:docker-registry htpasswd:apache2-utils ssh:openssh-client git:git flock:util-linux tar:tar
+    docker-registry:docker-registry htpasswd:apache2-utils ssh:openssh-client sshd:openssh-server git:git
+    flock:util-linux tar:tar
 )
 readonly INTEROP=(node:nodejs npm:npm)
 

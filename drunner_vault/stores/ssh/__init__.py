@@ -1,0 +1,1 @@
+"""Archives in a directory of another host, over the system's own ssh."""
