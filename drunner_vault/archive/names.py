@@ -11,7 +11,9 @@ from drunner_vault.archive import layout
 from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar import Entry, Kind
 
+_UNSAFE = (b"", b".", b"..")
 _WALKED = (layout.HOOK, layout.VOLUMES)
+_LEAVES = frozenset(Kind) - {Kind.DIRECTORY, Kind.HARDLINK}
 Key = tuple[bytes, ...]
 
 
@@ -24,7 +26,8 @@ class NameOrder:
         self._place = -1
         self._component: Key = ()
         self._done: set[Key] = set()
-        self._last: Key = ()
+        self._last = b""
+        self._beside: bytes | None = None  # the directory of the last member, if that was not one itself
         self._directories: list[Key] = []
         self._seen: set[bytes] = set()
 
@@ -34,7 +37,16 @@ class NameOrder:
         entry: path and, for a hard link, link are full names.
         """
         path = entry.path
-        parts = tuple(path.split(b"/"))
+        directory, _, name = path.rpartition(b"/")
+        if directory == self._beside and path > self._last and entry.kind in _LEAVES and _is_safe((name,)):
+            self._last = path
+            return self._place
+        return self._accept(entry, tuple(path.split(b"/")))
+
+    def _accept(self, entry: Entry, parts: Key) -> int:
+        """Any member but a file or the like that follows another one in the same directory."""
+        path = entry.path
+        self._beside = None
         rank = layout.place_rank(path)
         if rank is None or rank < self._place or not _is_safe(parts):
             raise refused(path, "out of place")
@@ -54,24 +66,27 @@ class NameOrder:
         if parts[:depth] != self._component:
             self._enter(entry, parts, depth)
             return
-        if parts <= self._last:
-            raise refused(entry.path, "twice" if parts == self._last else "out of order")
+        last = tuple(self._last.split(b"/"))
+        if parts <= last:
+            raise refused(entry.path, "twice" if parts == last else "out of order")
         while self._directories and self._directories[-1] != parts[: len(self._directories[-1])]:
             self._directories.pop()
         if not self._directories or self._directories[-1] != parts[:-1]:
             raise refused(entry.path, "below something that is no directory")
         if entry.kind is Kind.HARDLINK:
             self._check_link(entry, parts, depth)
-        self._last = parts
+        self._last = entry.path
         if entry.kind is Kind.DIRECTORY:
             self._directories.append(parts)
+        else:
+            self._beside = entry.path.rpartition(b"/")[0]
 
     def _enter(self, entry: Entry, parts: Key, depth: int) -> None:
         """The first member of a component: its own directory."""
         if len(parts) != depth or entry.kind is not Kind.DIRECTORY or parts in self._done:
             raise refused(entry.path, "out of order")
         self._done.add(parts)
-        self._component = self._last = parts
+        self._component, self._last = parts, entry.path
         self._directories = [parts]
 
     def _check_link(self, entry: Entry, parts: Key, depth: int) -> None:
@@ -87,4 +102,4 @@ def refused(path: bytes, why: str) -> DamagedArchive:
 
 
 def _is_safe(parts: Key) -> bool:
-    return not any(part in (b"", b".", b"..") or b"\0" in part for part in parts)
+    return all(part not in _UNSAFE and b"\0" not in part for part in parts)

@@ -10,6 +10,7 @@ from drunner_vault.archive.index import Shard
 from drunner_vault.archive.layout import FORMAT_NAME, FORMAT_VERSION
 
 MAX_PROBLEMS = 1000
+_NOWHERE = b"\0"
 
 
 @dataclass
@@ -65,9 +66,16 @@ class Root:
     problems: list[dict[str, str]] = field(default_factory=list)
     shards: list[PlacedShard] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._counting: tuple[bytes, Component] = (_NOWHERE, Component())
+
     def count(self, name: bytes, stored: int, offset: int, end: int) -> None:
         """Add one member to the totals of its component."""
-        component = self.components.setdefault(component_of(name), Component(offset=offset))
+        below, component = self._counting
+        if not name.startswith(below):
+            place = component_of(name)
+            component = self.components.setdefault(place, Component(offset=offset))
+            self._counting = (place.encode() + b"/", component)
         component.members += 1
         component.content += stored
         component.end = end

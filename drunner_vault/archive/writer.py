@@ -73,10 +73,9 @@ class ArchiveWriter:
         Trees come in the order of layout.PLACES, and each in one run; raises DamagedArchive for a name out of order.
         """
         name = prefix + b"/" + entry.path if entry.path else prefix
+        entry = Entry(name, *entry[1:])
         if entry.kind is Kind.HARDLINK:
-            entry = replace(entry, path=name, link=prefix + b"/" + entry.link)
-        else:
-            entry = replace(entry, path=name)
+            entry = entry._replace(link=prefix + b"/" + entry.link)
         if prefix != self._component:
             self._begin(prefix)
         self._member(entry, content)
@@ -109,36 +108,39 @@ class ArchiveWriter:
     def _member(self, entry: Entry, content: Iterable[bytes]) -> None:
         self._names.accept(entry)
         header = encode_header(entry, entry.path)
-        large = entry.data_size >= layout.LARGE_MEMBER
-        self._make_room(entry, len(header), large)
-        offset = self._frames.content_offset
-        self._frames.append(header)
-        first = self._frames.next_number
+        frames = self._frames
+        size = entry.data_size
+        large = size >= layout.LARGE_MEMBER
+        self._make_room(entry.path, len(header) + size, large)
+        offset = frames.content_offset
+        frames.append(header)
         if large:
-            self._frames.cut()
-            first = self._frames.next_number
-        start = self._frames.content_offset
+            frames.cut()
+        first, start = frames.next_number, frames.content_offset
         digest = self._content(content, large) if entry.kind is Kind.FILE else ""
-        stored = self._frames.content_offset - start
-        if stored != entry.data_size:
-            raise ValueError(f"internal error: {entry.path!r} gave {stored} bytes of {entry.data_size}")
+        stored = frames.content_offset - start
+        if stored != size:
+            raise ValueError(f"internal error: {entry.path!r} gave {stored} bytes of {size}")
         count = -(-stored // layout.CONTENT_FRAME) if large else min(stored, 1)
-        self._frames.append(padding(stored))
+        frames.append(padding(stored))
         self._member_rows.add(member_row(Member(entry, offset, start), digest, stored, first, count))
-        self.root.count(entry.path, stored, offset, self._frames.content_offset)
+        self.root.count(entry.path, stored, offset, frames.content_offset)
 
-    def _make_room(self, entry: Entry, header: int, large: bool) -> None:
+    def _make_room(self, name: bytes, size: int, large: bool) -> None:
         """Start a new frame where the rules say so: before a large member, when full, or where the name says so.
 
         A boundary that depends on a name alone puts the same small files into the same frames next time, whatever came
         before them.
         """
-        full = self._frames.collected + header + entry.data_size > layout.SHARED_FRAME
-        if large or full or hashlib.sha256(entry.path).digest()[0] == 0:
+        full = self._frames.collected + size > layout.SHARED_FRAME
+        if large or full or hashlib.sha256(name).digest()[0] == 0:
             self._frames.cut()
 
     def _content(self, content: Iterable[bytes], large: bool) -> str:
         """Pass a file's data on, in frames of its own if it is large; returns its BLAKE3."""
+        if isinstance(content, tuple) and len(content) == 1 and not large:
+            self._frames.append(content[0])
+            return blake3(content[0]).hexdigest()
         digest = blake3()
         for piece in content:
             digest.update(piece)

@@ -8,7 +8,6 @@ the image.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from types import TracebackType
 
 import docker
@@ -44,7 +43,7 @@ def _below_mount(entry: Entry) -> Entry:
     """Docker names everything from the mount point's own name on; a path here starts inside the volume."""
     path = entry.path.removeprefix(_TOP).lstrip(b"/")
     link = entry.link.removeprefix(_TOP + b"/") if entry.kind is Kind.HARDLINK else entry.link
-    return replace(entry, path=path, link=link)
+    return entry._replace(path=path, link=link)
 
 
 def _is_in(path: bytes, directory: bytes) -> bool:
@@ -97,7 +96,7 @@ class ArchiveCallWriter:
         if _DEFAULT_ACL in entry.xattrs:
             # what is made in such a directory would take on its ACL: it gets it when it is full
             self._unfinished.append(entry)
-            entry = replace(entry, xattrs={k: v for k, v in entry.xattrs.items() if k != _DEFAULT_ACL})
+            entry = entry._replace(xattrs={k: v for k, v in entry.xattrs.items() if k != _DEFAULT_ACL})
         self._send(entry, content)
 
     def _finish(self, path: bytes) -> None:
@@ -112,7 +111,7 @@ class ArchiveCallWriter:
             self._report(entry.path, f"its attribute {name} cannot be written through Docker's archive calls")
         if entry.mtime_ns < 0 and entry.kind is not Kind.SYMLINK:
             self._report(entry.path, "its time, before 1970, cannot be written through Docker's archive calls")
-        return replace(entry, xattrs={k: v for k, v in entry.xattrs.items() if k not in lost}) if lost else entry
+        return entry._replace(xattrs={k: v for k, v in entry.xattrs.items() if k not in lost}) if lost else entry
 
     def _send(self, entry: Entry, content: Iterable[bytes]) -> None:
         name = _TOP + b"/" + entry.path if entry.path else _TOP

@@ -15,6 +15,7 @@ from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.tar import Entry, Kind, Segment
 
 _PIECE = 1 << 20
+_AT_ONCE = 64 << 10  # files up to this size are read with one call
 _SPARSE_BLOCK = 512
 _MAX_RUNS = 1 << 15  # of data in one file: their map has to fit into a frame of the archive, and so has its index row
 _MAX_XATTRS = 4 << 20  # bytes of extended attributes, for the same reason
@@ -33,11 +34,13 @@ SOCKET_NOTE = "socket, not carried: the program that listens on it makes it anew
 
 @dataclass
 class _Level:
-    """A directory that is being read: its descriptor, path, and the names still to come."""
+    """A directory that is being read: its descriptor, path, the names still to come, and those that were no regular
+    files when it was listed."""
 
     fd: int
     path: bytes
-    names: Iterator[bytes | str]
+    names: Iterator[bytes]
+    others: set[bytes]
 
 
 class TreeReader:
@@ -52,6 +55,7 @@ class TreeReader:
         self._report = report
         self._note = note
         self._links: dict[tuple[int, int], bytes] = {}
+        self._open: int | None = None  # the file whose data is being taken
         self._levels: list[_Level] = []  # a stack of our own: a volume may be nested deeper than Python's
 
     def __iter__(self) -> Iterator[TreeItem]:
@@ -62,60 +66,91 @@ class TreeReader:
             except OSError as cause:
                 raise storage_error("read", self._root, cause) from cause
             while self._levels:
-                name = next(self._levels[-1].names, None)
-                if name is None:
-                    os.close(self._levels.pop().fd)
+                level = self._levels[-1]
+                for name in level.names:
+                    item = self._item(level, name)
+                    if item is not None:
+                        yield item
+                        self._finish_file()
+                    if self._levels[-1] is not level:
+                        break
                 else:
-                    yield from self._child(self._levels[-1], os.fsencode(name))
+                    os.close(self._levels.pop().fd)
         finally:
+            self._finish_file()
             while self._levels:
                 os.close(self._levels.pop().fd)
 
     def _descend(self, fd: int, path: bytes) -> TreeItem:
         """Go on inside a directory that was opened; returns its own entry."""
-        self._levels.append(_Level(fd, path, iter(())))
-        self._levels[-1].names = iter(sorted(os.fsencode(name) for name in os.listdir(fd)))
+        level = _Level(fd, path, iter(()), set())
+        self._levels.append(level)
+        names = []
+        with os.scandir(fd) as found:
+            for item in found:
+                name = os.fsencode(item.name)
+                names.append(name)
+                if not item.is_file(follow_symlinks=False):
+                    level.others.add(name)
+        names.sort()
+        level.names = iter(names)
         return self._entry(path, os.fstat(fd), fd), ()
 
-    def _child(self, level: _Level, name: bytes) -> Iterator[TreeItem]:
+    def _item(self, level: _Level, name: bytes) -> TreeItem | None:
         path = level.path + b"/" + name if level.path else name
         try:
-            yield from self._named(level.fd, name, path)
+            if name not in level.others:
+                return self._file(level.fd, name, path)
+            return self._other(level.fd, name, path)
         except OSError as cause:
+            self._finish_file()
             gone = cause.errno == errno.ENOENT
             self._report(path, "vanished while it was read" if gone else f"could not be read: {cause.strerror}")
+            return None
 
-    def _named(self, fd: int, name: bytes, path: bytes) -> Iterator[TreeItem]:
+    def _other(self, fd: int, name: bytes, path: bytes) -> TreeItem | None:
+        """What was no regular file when its directory was read."""
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
-            yield self._descend(os.open(name, _DIRECTORY, dir_fd=fd), path)
-        elif kind == stat.S_IFSOCK:
+            return self._descend(_open(name, _DIRECTORY, fd), path)
+        if kind == stat.S_IFSOCK:
             self._note(path, SOCKET_NOTE)
-        elif kind == stat.S_IFREG:
-            yield from self._file(fd, name, path)
-        elif (first := self._first_name(status)) is not None:
-            yield _hard_link(path, status, first), ()
-        else:
-            link = os.readlink(name, dir_fd=fd) if kind == stat.S_IFLNK else b""
-            yield self._entry(path, status, b"/proc/self/fd/%d/%b" % (fd, name), link=link), ()
-            self._remember(status, path)
+            return None
+        if kind == stat.S_IFREG:
+            return self._file(fd, name, path)
+        if (first := self._first_name(status)) is not None:
+            return _hard_link(path, status, first), ()
+        link = os.readlink(name, dir_fd=fd) if kind == stat.S_IFLNK else b""
+        entry = self._entry(path, status, b"/proc/self/fd/%d/%b" % (fd, name), link=link)
+        self._remember(status, path)
+        return entry, ()
 
-    def _file(self, fd: int, name: bytes, path: bytes) -> Iterator[TreeItem]:
+    def _file(self, fd: int, name: bytes, path: bytes) -> TreeItem:
         """A regular file or a further name of one, judged by what was opened: another may take its name meanwhile."""
-        inner = os.open(name, _READ, dir_fd=fd)
-        try:
-            status = os.fstat(inner)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.ENOENT, "replaced while it was read")
+        inner = self._open = _open(name, _READ, fd)
+        status = os.fstat(inner)
+        if not stat.S_ISREG(status.st_mode):
+            self._finish_file()
+            raise OSError(errno.ENOENT, "replaced while it was read")
+        if status.st_nlink > 1:
             if (first := self._first_name(status)) is not None:
-                yield _hard_link(path, status, first), ()
-                return
-            entry = self._entry(path, status, inner, segments=_data_runs(inner, status))
-            yield entry, self._content(inner, entry)
+                self._finish_file()
+                return _hard_link(path, status, first), ()
             self._remember(status, path)
-        finally:
-            os.close(inner)
+        entry = self._entry(path, status, inner, segments=_data_runs(inner, status))
+        if entry.size <= _AT_ONCE and entry.segments is None:
+            data = os.pread(inner, entry.size + 1, 0)
+            if len(data) == entry.size:  # not a byte more or less: it is as it was
+                self._finish_file()
+                return entry, (data,) if data else ()
+        return entry, self._content(inner, entry)
+
+    def _finish_file(self) -> None:
+        """Close the file whose data has been taken."""
+        if self._open is not None:
+            fd, self._open = self._open, None
+            os.close(fd)
 
     def _first_name(self, status: os.stat_result) -> bytes | None:
         """The name under which this file was carried already."""
@@ -134,7 +169,7 @@ class TreeReader:
             while at < end:
                 size = min(end - at, _PIECE)
                 try:
-                    piece = os.pread(fd, size, at) or bytes(size)
+                    piece = _read(fd, size, at) or bytes(size)
                 except OSError as cause:
                     unreadable = unreadable or f"could not be read from byte {at} on, zeros instead: {cause.strerror}"
                     piece = bytes(size)
@@ -197,6 +232,29 @@ class TreeReader:
         return values
 
 
+def _read(fd: int, size: int, at: int) -> bytes:
+    """Up to `size` bytes from an offset. What was not in the page cache before does not stay there: a backup should not
+    push out of it what the host is working with."""
+    cached = bytearray(size)
+    try:
+        if os.preadv(fd, [cached], at, os.RWF_NOWAIT) == size:
+            return cached  # type: ignore[return-value]  # whoever takes it only reads it
+    except OSError as cause:
+        if cause.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
+            raise
+    piece = os.pread(fd, size, at)
+    os.posix_fadvise(fd, at, size, os.POSIX_FADV_DONTNEED)
+    return piece
+
+
+def _open(name: bytes, flags: int, directory: int) -> int:
+    """A descriptor, without marking what it is of as read, where we may: that would be a write for each file."""
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=directory)
+    except PermissionError:  # O_NOATIME is for a file's owner, and root
+        return os.open(name, flags, dir_fd=directory)
+
+
 def _hard_link(path: bytes, status: os.stat_result, first: bytes) -> Entry:
     mode = stat.S_IMODE(status.st_mode)
     return Entry(path, Kind.HARDLINK, mode, status.st_uid, status.st_gid, mtime_ns=status.st_mtime_ns, link=first)
@@ -249,21 +307,24 @@ def _fewer(runs: list[Segment]) -> list[Segment]:
 def stored_bytes(root: Path) -> int:
     """About how many bytes of content lie below a directory, holes left out."""
     total = 0
-    levels = [_Level(os.open(root, _DIRECTORY), b"", iter(()))]
-    levels[0].names = iter(os.listdir(levels[0].fd))
+    levels = [_names_below(os.open(root, _DIRECTORY))]
     try:
         while levels:
-            name = next(levels[-1].names, None)
+            fd, names = levels[-1]
+            name = next(names, None)
             if name is None:
-                os.close(levels.pop().fd)
+                os.close(levels.pop()[0])
                 continue
             with contextlib.suppress(OSError):  # what vanishes meanwhile
-                status = os.stat(name, dir_fd=levels[-1].fd, follow_symlinks=False)
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 total += min(status.st_size, status.st_blocks * 512)
                 if stat.S_ISDIR(status.st_mode):
-                    levels.append(_Level(os.open(name, _DIRECTORY, dir_fd=levels[-1].fd), b"", iter(())))
-                    levels[-1].names = iter(os.listdir(levels[-1].fd))
+                    levels.append(_names_below(os.open(name, _DIRECTORY, dir_fd=fd)))
     finally:
-        for level in levels:
-            os.close(level.fd)
+        for fd, _ in levels:
+            os.close(fd)
     return total
+
+
+def _names_below(fd: int) -> tuple[int, Iterator[str]]:
+    return fd, iter(os.listdir(fd))

@@ -8,8 +8,7 @@ zero blocks, since a tar cut between members looks whole to most readers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar.encode import BLOCK, ZERO_BLOCK
@@ -44,8 +43,7 @@ class Source(Protocol):
         """Up to `size` bytes, at least one unless the end is reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member of a tar as it was read.
 
     entry: its path is the member's full name, without a trailing slash. offset: where its first header block

@@ -9,7 +9,9 @@ Sources: POSIX.1-2017 pax, GNU tar manual appendix "Storing Sparse Files", libac
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from drunner_vault.tar.entry import Entry, Kind, Segment
 
@@ -73,14 +75,21 @@ def _records(entry: Entry, shown: bytes, target: bytes, escaped: bool) -> dict[b
         records[b"path"] = shown
     if _needs_record(target):
         records[b"linkpath"] = target
-    if not (_is_utf8(shown) and _is_utf8(target)):
+    if records and not (_is_utf8(shown) and _is_utf8(target)):
         records[b"hdrcharset"] = b"BINARY"
-    if not 0 <= entry.mtime_ns <= _OCTAL_11 * 10**9 or entry.mtime_ns % 10**9:
+    if entry.mtime_ns % 10**9 or not 0 <= entry.mtime_ns <= _OCTAL_11 * 10**9:
         records[b"mtime"] = _decimal_seconds(entry.mtime_ns)
     for key, number in ((b"uid", entry.uid), (b"gid", entry.gid)):
         if number > _OCTAL_7:
             records[key] = b"%d" % number
-    for attribute, value in entry.xattrs.items():
+    if entry.xattrs:
+        records |= _attribute_records(entry.xattrs, escaped)
+    return records
+
+
+def _attribute_records(xattrs: Mapping[str, bytes], escaped: bool) -> dict[bytes, bytes]:
+    records: dict[bytes, bytes] = {}
+    for attribute, value in xattrs.items():
         keyword = attribute.replace("%", "%25").replace("=", "%3D") if escaped else attribute
         records[b"SCHILY.xattr." + keyword.encode("utf-8", "surrogateescape")] = value
         if attribute in ACL_XATTRS and (text := acl_text(value)):
@@ -131,9 +140,9 @@ def _extended_header(records: dict[bytes, bytes], shown: bytes) -> bytes:
     if not records:
         return b""
     ordered = sorted(records.items(), key=lambda item: (item[0] != b"hdrcharset", item[0]))
-    body = b"".join(_record(key, value) for key, value in ordered)
+    body = b"".join([_record(key, value) for key, value in ordered])
     name = b"PaxHeaders/" + shown.rstrip(b"/").rpartition(b"/")[2]
-    block = _ustar_block(Entry(b"", Kind.FILE), name, b"", len(body), b"x")
+    block = _ustar_block(_EXTENDED, name, b"", len(body), b"x")
     return block + body + padding(len(body))
 
 
@@ -146,30 +155,45 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %s=%s\n" % (length, key, value)
 
 
+_EXTENDED = Entry(b"", Kind.FILE)
+_SPACES = 8 * 0x20  # what the checksum's own field counts for
+
+
 def _ustar_block(entry: Entry, shown: bytes, target: bytes, stored: int, flag: bytes) -> bytes:
     """One 512-byte ustar header with its checksum; fields that do not fit are cut, for PAX records to replace."""
     seconds = min(max(entry.mtime_ns // 10**9, 0), _OCTAL_11)
-    head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        _field(shown),
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
         entry.mode,
         min(entry.uid, _OCTAL_7),
         min(entry.gid, _OCTAL_7),
         min(stored, _OCTAL_11),
         seconds,
     )
-    major, minor = entry.device
-    tail = b"%b%b%b%b%b%07o\0%07o\0%b" % (
+    name = _field(shown)
+    tail = _tail(flag, target, entry.device)
+    checksum = sum(name) + sum(numbers) + tail.checksum + _SPACES  # zeros count for nothing
+    return b"%b%b%06o\0 %b" % (name.ljust(_NAME_SIZE, b"\0"), numbers, checksum, tail.data)
+
+
+class _Tail(NamedTuple):
+    """What follows the checksum in a header, and what it adds to that."""
+
+    data: bytes
+    checksum: int
+
+
+@lru_cache(maxsize=64)
+def _tail(flag: bytes, target: bytes, device: tuple[int, int]) -> _Tail:
+    major, minor = device
+    data = b"%b%bustar\x0000%b%07o\0%07o\0%b" % (
         flag,
-        _field(target),
-        b"ustar\x0000",
-        bytes(32),
-        bytes(32),
+        _field(target).ljust(_NAME_SIZE, b"\0"),
+        bytes(64),
         major,
         minor,
         bytes(167),
     )
-    checksum = sum(head) + sum(tail) + 8 * 0x20
-    return head + b"%06o\0 " % checksum + tail
+    return _Tail(data, sum(data))
 
 
 def _field(value: bytes) -> bytes:
@@ -177,7 +201,7 @@ def _field(value: bytes) -> bytes:
     shown = value[:_NAME_SIZE]
     if not shown.isascii():
         shown = bytes(byte if byte < 0x80 else 0x5F for byte in shown)
-    return shown.ljust(_NAME_SIZE, b"\0")
+    return shown
 
 
 _ACL_VERSION = 2

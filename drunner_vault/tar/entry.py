@@ -6,8 +6,11 @@ The same type comes out of a volume, goes into a tar, comes out of a tar and goe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+_NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -22,17 +25,15 @@ class Kind(StrEnum):
     BLOCK = "block"
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A run of data in a file with holes: `size` bytes that stand at `offset`."""
 
     offset: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One name in a tree, with everything but the content.
+class Entry(NamedTuple):
+    """One name in a tree, with everything but the content. A named tuple, since millions of them are made.
 
     path: raw bytes, relative, parts separated by `/`, no leading or trailing slash; the tree's root is b"".
     mode: permission bits, at most 0o7777. mtime_ns: nanoseconds since 1970, may be negative.
@@ -52,7 +53,7 @@ class Entry:
     mtime_ns: int = 0
     link: bytes = b""
     device: tuple[int, int] = (0, 0)
-    xattrs: Mapping[str, bytes] = field(default_factory=dict)
+    xattrs: Mapping[str, bytes] = _NO_XATTRS
     segments: tuple[Segment, ...] | None = None
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -129,7 +129,7 @@ def _item(
     if first is None or first.kind is Kind.HARDLINK:
         raise DamagedArchive(f"{_shown(row.path)} is a further name of nothing", "use another copy of the archive")
     member, content = archive.read(first)
-    return replace(member.entry, path=row.path), content
+    return member.entry._replace(path=row.path), content
 
 
 def _wanted(archive: SeekableArchive, paths: Iterable[bytes]) -> list[MemberRow]:

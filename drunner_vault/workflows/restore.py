@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from drunner_vault.archive import HOOK, IMAGES, VOLUMES, ArchiveReader
 from drunner_vault.clock import Clock
@@ -149,6 +149,6 @@ def _below(entry: Entry, prefix: bytes) -> Entry:
     """The entry as it stands in its own tree. A hard link to outside of it keeps its name, which no tree accepts."""
     path = entry.path[len(prefix) + 1 :]
     if entry.kind is not Kind.HARDLINK:
-        return replace(entry, path=path)
+        return entry._replace(path=path)
     link = entry.link[len(prefix) + 1 :] if entry.link.startswith(prefix + b"/") else b"../" + entry.link
-    return replace(entry, path=path, link=link)
+    return entry._replace(path=path, link=link)

@@ -131,7 +131,7 @@ def file(path: bytes, content: bytes = b"", mtime_ns: int = NS, **more: Any) -> 
 
 def volume_of(name: bytes, *entries: Entry | tuple[Entry, bytes]) -> Iterator[Item]:
     """A volume's members, in the order that archives have."""
-    pairs = [entry if isinstance(entry, tuple) else (entry, b"") for entry in entries]
+    pairs = [(entry, b"") if isinstance(entry, Entry) else entry for entry in entries]
     for entry, content in sorted(pairs, key=lambda pair: tuple(pair[0].path.split(b"/")) if pair[0].path else ()):
         yield VOLUMES + b"/" + name, entry, content
 

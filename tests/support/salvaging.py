@@ -7,7 +7,7 @@ import io
 import itertools
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from drunner_vault import age
@@ -115,7 +115,7 @@ def make(items: Sequence[Item], manifest: Manifest = MANIFEST, *, sealed: bool =
             writer.add(prefix, entry, (content,) if content else ())
             name = prefix + b"/" + entry.path if entry.path else prefix
             link = prefix + b"/" + entry.link if entry.kind is Kind.HARDLINK else entry.link
-            made.entries[name] = replace(entry, path=name, link=link)
+            made.entries[name] = entry._replace(path=name, link=link)
             made.content[name] = content
         writer.finish("2026-01-02T03:04:06Z")
     made.archive = sink.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from drunner_vault.archive.salvage.stream import Span
 from drunner_vault.tar import Entry, Segment
@@ -37,4 +36,4 @@ def in_file(entry: Entry, stored: tuple[Span, ...]) -> list[Span]:
 def with_holes(entry: Entry, lost: tuple[Span, ...]) -> Entry:
     """The file with holes where its stored data is lost."""
     spans = in_file(entry, tuple(surviving(entry.data_size, lost)))
-    return replace(entry, segments=tuple(Segment(start, end - start) for start, end in spans))
+    return entry._replace(segments=tuple(Segment(start, end - start) for start, end in spans))

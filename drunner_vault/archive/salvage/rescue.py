@@ -7,7 +7,6 @@ silently: a file of which a part is lost gets holes there, and stands among the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from blake3 import blake3
 
@@ -210,9 +209,9 @@ class _Rewrite:
     def _add(self, entry: Entry, content: Iterator[bytes]) -> None:
         prefix = component(entry.path)
         skip = len(prefix) + 1
-        below = replace(entry, path=entry.path[skip:])
+        below = entry._replace(path=entry.path[skip:])
         if entry.kind is Kind.HARDLINK:
-            below = replace(below, link=entry.link[skip:])
+            below = below._replace(link=entry.link[skip:])
         self._writer.add(prefix, below, content)
         self._order.accept(entry)
         if entry.kind is Kind.FILE and hash(entry.path) in self._link_targets:

@@ -80,8 +80,7 @@ def _below(entry: Entry, prefix: bytes) -> Entry:
     link = entry.link
     if entry.kind is Kind.HARDLINK:
         link = link[len(prefix) + 1 :] if link.startswith(prefix + b"/") else b"../" + link
-    known = {name: getattr(entry, name) for name in Entry.__dataclass_fields__}
-    return Entry(**{**known, "path": entry.path[len(prefix) + 1 :], "link": link})
+    return entry._replace(path=entry.path[len(prefix) + 1 :], link=link)
 
 
 # --- the other one ----------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,36 +130,34 @@ def test_a_directory_replaced_by_a_link_is_not_followed(root: Path, reports: Rep
 
 def test_a_pipe_in_the_place_of_a_file_does_not_hold_us_up(root: Path, reports: Reports) -> None:
     (root / "pipe").write_text("a file, at first")
-    original = os.stat
+    original = os.open
 
-    def swap_after(path: object, **options: object) -> os.stat_result:
-        status = original(path, **options)  # type: ignore[call-overload]
-        if path == b"pipe" and stat.S_ISREG(status.st_mode):
+    def swap_before(path: object, flags: int, **options: object) -> int:
+        if path == b"pipe" and (root / "pipe").is_file():
             (root / "pipe").unlink()
             os.mkfifo(root / "pipe")
-        return status  # type: ignore[no-any-return]
+        return original(path, flags, **options)  # type: ignore[no-any-return, call-overload]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "stat", swap_after)
+        patch.setattr(os, "open", swap_before)
         assert set(read_all(root, reports)) == {b""}
     assert [path for path, _ in reports] == [b"pipe"]
 
 
 def test_a_link_is_never_made_to_another_files_content(root: Path, reports: Reports) -> None:
-    """A file is replaced after it was looked at and before it is opened: its old other name keeps the old content."""
+    """A file is replaced after it was listed and before it is opened: its old other name keeps the old content."""
     (root / "a").write_text("old")
     (root / "z").hardlink_to(root / "a")
-    original = os.stat
+    original = os.open
 
-    def swap_after(path: object, **options: object) -> os.stat_result:
-        status = original(path, **options)  # type: ignore[call-overload]
-        if path == b"a" and (root / "a").read_text() == "old":
+    def swap_before(path: object, flags: int, **options: object) -> int:
+        if path == b"a":
             (root / "new").write_text("new")
             (root / "new").replace(root / "a")
-        return status  # type: ignore[no-any-return]
+        return original(path, flags, **options)  # type: ignore[no-any-return, call-overload]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "stat", swap_after)
+        patch.setattr(os, "open", swap_before)
         found = read_all(root, reports)
     assert (found[b"a"][1], found[b"z"][0].kind, found[b"z"][1]) == (b"new", Kind.FILE, b"old")
 
@@ -167,14 +166,14 @@ def test_bytes_that_cannot_be_read_are_zeros_and_named_once(
     root: Path, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "f").write_bytes(b"x" * (4 << 20))
-    original = os.pread
 
-    def broken(fd: int, size: int, at: int) -> bytes:
+    def broken(original: Any, fd: int, what: object, at: int, *flags: int) -> object:
         if 1 << 20 <= at < 3 << 20:
             raise OSError(errno.EIO, "Input/output error")
-        return original(fd, size, at)
+        return original(fd, what, at, *flags)
 
-    monkeypatch.setattr(os, "pread", broken)
+    for name in ("pread", "preadv"):
+        monkeypatch.setattr(os, name, partial(broken, getattr(os, name)))
     content = read_all(root, reports)[b"f"][1]
     assert content == b"x" * (1 << 20) + bytes(2 << 20) + b"x" * (1 << 20)
     assert [("Input/output error" in problem, path) for path, problem in reports] == [(True, b"f")]

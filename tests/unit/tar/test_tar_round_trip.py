@@ -188,7 +188,7 @@ def _inside(entry: Entry) -> Entry:
     """GNU tar names everything from `.` on."""
     path = entry.path.removeprefix(b".").lstrip(b"/")
     link = entry.link.removeprefix(b"./") if entry.kind is Kind.HARDLINK else entry.link
-    return dataclasses.replace(entry, path=path, link=link)
+    return entry._replace(path=path, link=link)
 
 
 def _never(path: bytes, problem: str) -> None:
