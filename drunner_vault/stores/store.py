@@ -67,8 +67,8 @@ class Upload(Protocol):
         """
 
     def abort(self) -> None:
-        """Drop what was written. Does nothing after `commit` or a second time. Raises StorageError if something is
-        left behind, which `leftovers` will then show."""
+        """Drop what was written. Does nothing after `commit` or a second time. Raises StorageError, or gives notice, if
+        something is left behind, which `leftovers` will then show."""
 
 
 class Store(Protocol):
@@ -157,10 +157,14 @@ def read_small(store: Store, key: str) -> bytes:
 
 def check_key(key: str) -> str:
     """The key, if it is one. Raises BadUsage for what could name something outside of the store, or hide in it."""
-    names = key.split("/")
-    if not all(map(_is_name, names)):
+    if not is_key(key):
         raise BadUsage(f"{key!r} cannot be the name of something in a store", "use names without . at their start")
     return key
+
+
+def is_key(text: str) -> bool:
+    """Whether a text can be the key of an object; others may have put what has no such name where a store is."""
+    return all(map(_is_name, text.split("/")))
 
 
 def _is_name(name: str) -> bool:
