@@ -29,10 +29,12 @@ class StoreSettings:
 @dataclass(frozen=True)
 class Settings:
     """What vault.toml says. recipients: whom backups are encrypted to where nothing else is said. stores: by name.
-    timezone: whose days, weeks and months retention counts in; empty for this host's own."""
+    timezone: whose days, weeks and months retention counts in; empty for this host's own; timezone_where: its file and
+    line, for errors."""
 
     recipients: tuple[str, ...] = ()
     timezone: str = ""
+    timezone_where: str = ""
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)
 
 
@@ -50,6 +52,7 @@ def read_settings(path: Path) -> Settings:
     return Settings(
         recipients=top.texts("recipients"),
         timezone=top.text("timezone", ""),
+        timezone_where=top.where("timezone"),
         stores={name: _store(top.table("stores").table(name)) for name in top.table("stores").keys},
     )
 
@@ -138,7 +141,7 @@ def _line_of(text: str, place: tuple[str, ...], key: str) -> int:
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("["):
-            current = tuple(part.strip(" \"'") for part in stripped.strip("[] ").split("."))
+            current = tuple(part.strip(" \t\"'") for part in stripped.strip("[").partition("]")[0].split("."))
             header = number if current == place else header
             if key and current == (*place, key):
                 return number

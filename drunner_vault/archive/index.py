@@ -110,26 +110,21 @@ class Spool:
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOL_MEMORY)  # noqa: SIM115 (closed by close)
         self._shards: list[Shard] = []
-        self._hash = blake3()
-        self._rows = self._start = self._size = 0
-        self._first = self._last = b""
+        self._open: list[bytes] = []  # the lines of the shard that is not closed yet
+        self._start = self._size = 0
         self.rows = 0
 
     def add(self, line: bytes) -> None:
         """Append one row."""
-        if self._rows and (self._rows == SHARD_ROWS or self._size + len(line) > SHARD_BYTES):
+        if self._open and (len(self._open) == SHARD_ROWS or self._size + len(line) > SHARD_BYTES):
             self._close_shard()
-        self._first = self._first or line
-        self._last = line
-        self._file.write(line)
-        self._hash.update(line)
-        self._rows += 1
+        self._open.append(line)
         self._size += len(line)
         self.rows += 1
 
     def shards(self) -> list[Shard]:
         """All shards, the last one closed."""
-        if self._rows:
+        if self._open:
             self._close_shard()
         return self._shards
 
@@ -140,6 +135,7 @@ class Spool:
 
     def lines(self) -> Iterator[bytes]:
         """All rows from the start. Nothing may be added afterwards."""
+        self.shards()
         self._file.seek(0)
         return iter(self._file)
 
@@ -148,12 +144,13 @@ class Spool:
         self._file.close()
 
     def _close_shard(self) -> None:
-        rows, digest, first, last = self._rows, self._hash.hexdigest(), _row_name(self._first), _row_name(self._last)
-        self._shards.append(Shard(self._start, self._size, rows, digest, first, last))
+        lines = b"".join(self._open)
+        first, last = _row_name(self._open[0]), _row_name(self._open[-1])
+        self._shards.append(Shard(self._start, self._size, len(self._open), blake3(lines).hexdigest(), first, last))
+        self._file.write(lines)
         self._start += self._size
-        self._hash = blake3()
-        self._rows = self._size = 0
-        self._first = self._last = b""
+        self._size = 0
+        self._open.clear()
 
 
 def _row_name(line: bytes) -> str:

@@ -35,6 +35,7 @@ from drunner_vault.tar import Member, TarReader, padding
 
 _SHARD_NAME = re.compile(rb"index/(members|frames)-[0-9]{6,}\.jsonl")
 _PIECE = 1 << 20
+_AT_ONCE = 128 << 10  # a member with no more data is given out when it has been proven
 
 
 class FrameSource:
@@ -160,6 +161,9 @@ class ArchiveReader:
                 self._finish(member)
                 return
             self._proof.require_signed()
+            if member.entry.data_size <= _AT_ONCE:
+                yield member, iter(self._proven_at_once(member))
+                continue
             content = self._proven_content(member)
             yield member, content
             for _ in content:
@@ -180,6 +184,21 @@ class ArchiveReader:
         self._proof.manifest(data)
         self._names = NameOrder({volume.name.encode() for volume in self.manifest.volumes})
         self._names.accept(member.entry)
+
+    def _proven_at_once(self, member: Member) -> tuple[bytes, ...]:
+        """As `_proven_content`, for a member with little data, or none."""
+        first = last = self._frame_number()
+        pieces: list[bytes] = []
+        for piece in self._tar.content():
+            last = self._frame_number()
+            first = last if not pieces else first
+            pieces.append(piece)
+        data = b"".join(pieces)
+        self._proof.require_signed()
+        self._proof.member(
+            member, blake3(data).hexdigest(), len(data), (first, last - first + bool(data)), self._tar.end
+        )
+        return (data,) if data else ()
 
     def _proven_content(self, member: Member) -> Iterator[bytes]:
         """A member's data; when it has been read to its end, its index row is made."""

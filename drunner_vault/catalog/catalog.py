@@ -12,26 +12,30 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from drunner_vault.archive import Sidecar, archive_service, archive_stamp, parse_sidecar, parse_sidecar_head
 from drunner_vault.archive.sidecar import HEAD, SUFFIX
 from drunner_vault.catalog.judging import judge
 from drunner_vault.catalog.records import Record, RecordKind, parse_record, parse_stamp
 from drunner_vault.errors import AccessDenied, DamagedArchive, NotFound
-from drunner_vault.stores.store import Store, StoredObject
+from drunner_vault.stores.ranged import RangedSource
+from drunner_vault.stores.store import Store, StoredObject, is_key
 
 AHEAD = dt.timedelta(days=1)  # an archive further in the future was made by a clock that ran ahead
 _AT_ONCE = 8
+_LONGEST_SIDECAR = 64 << 20
+_GONE = "it was deleted just now"
 
 
 @dataclass(frozen=True)
 class Archive:
     """One archive in a store, as far as this can be known without a key.
 
-    size: in bytes; 0 if only its sidecar is left. recipients: the kinds it is encrypted to; none: in the clear.
-    sealed_to, signer, problems: see Sidecar. has_sidecar: whether it was committed with one. fault: why it is not
-    complete, empty if it is. modified: when it appeared here. verified, damaged, accepted, suspect: when a record last
-    said so. keys: of all objects that belong to it, the sidecar first, which has to go first.
+    size: in bytes; 0 if only its sidecar or records are left. recipients: the kinds it is encrypted to; none: in the
+    clear. sealed_to, signer, problems: see Sidecar. has_sidecar: whether it was committed with one. fault: why it is
+    not complete, empty if it is. modified: when it appeared here. verified, damaged, accepted, suspect: when a record
+    last said so. keys: of all objects that belong to it, the sidecar first, which has to go first.
     """
 
     key: str
@@ -67,9 +71,10 @@ class Archive:
 
 @dataclass
 class _Found:
-    """What belongs to one archive's key."""
+    """What belongs to one archive's key. modified: when the newest of it appeared."""
 
     key: str
+    modified: dt.datetime
     archive: StoredObject | None = None
     sidecar: StoredObject | None = None
     records: list[Record] = field(default_factory=list)
@@ -103,18 +108,20 @@ def newest(found: Iterable[Archive], now: dt.datetime) -> Archive | None:
 def _grouped(objects: Iterable[StoredObject]) -> list[_Found]:
     groups: dict[str, _Found] = {}
 
-    def group(key: str) -> _Found:
-        return groups.setdefault(key, _Found(key))
+    def group(key: str, item: StoredObject) -> _Found:
+        found = groups.setdefault(key, _Found(key, item.modified))
+        found.modified = max(found.modified, item.modified)
+        return found
 
-    for item in objects:
+    for item in filter(lambda item: is_key(item.key), objects):
         record = parse_record(item.key)
-        if record is not None:
-            group(record.archive).records.append(record)
+        if record is not None and _dated(record.archive):
+            group(record.archive, item).records.append(record)
         elif _dated(item.key):
-            group(item.key).archive = item
+            group(item.key, item).archive = item
         elif item.key.endswith(SUFFIX) and _dated(item.key.removesuffix(SUFFIX)):
-            group(item.key.removesuffix(SUFFIX)).sidecar = item
-    return [found for found in groups.values() if found.archive or found.sidecar]
+            group(item.key.removesuffix(SUFFIX), item).sidecar = item
+    return list(groups.values())
 
 
 def _dated(key: str) -> bool:
@@ -142,8 +149,6 @@ def _archive(store: Store, found: _Found) -> Archive:
     if found.archive is not None and sidecar is None and not fault:
         kinds, fault = _judged(store, found.archive)
         recipients = tuple(kinds)
-    there = found.archive or found.sidecar
-    assert there is not None  # noqa: S101 (as grouped)
     created = parse_stamp(archive_stamp(name) or "")
     assert created is not None  # noqa: S101 (as grouped)
     verified, damaged = _last(found, RecordKind.VERIFIED), _last(found, RecordKind.DAMAGED)
@@ -155,7 +160,7 @@ def _archive(store: Store, found: _Found) -> Archive:
         host=host,
         service=service or archive_service(name) or "",
         created=created,
-        modified=there.modified,
+        modified=found.archive.modified if found.archive else found.modified,
         size=found.archive.size if found.archive else 0,
         recipients=recipients,
         sealed_to=tuple(sidecar.sealed_to) if sidecar else (),
@@ -175,11 +180,11 @@ def _archive(store: Store, found: _Found) -> Archive:
 def _sidecar(store: Store, found: _Found) -> tuple[Sidecar | None, str]:
     """Its sidecar, if it has one that can be read, and what that says against the archive."""
     if found.sidecar is None:
-        return None, ""
+        return None, "" if found.archive else "only records of it are here"
     try:
         sidecar = read_sidecar_head(store, found.sidecar)
     except NotFound:
-        return None, ""
+        return None, "" if found.archive else _GONE
     except DamagedArchive:
         return None, "" if found.archive else "only its sidecar is here, and it is damaged"
     if found.archive is None:
@@ -198,19 +203,21 @@ def read_sidecar_head(store: Store, item: StoredObject) -> Sidecar:
             sidecar = None
         if sidecar is not None:
             return sidecar
+    if item.size > _LONGEST_SIDECAR:
+        raise DamagedArchive(f"{item.key} is {item.size} bytes long, which no sidecar is", "look at it")
     return parse_sidecar(store.read(item.key, 0, item.size))
 
 
 def _judged(store: Store, item: StoredObject) -> tuple[list[str], str]:
     try:
-        return judge(store, item.key, item.size)
+        return judge(RangedSource(item.key, item.size, partial(store.read, item.key)))
     except NotFound:
-        return [], "it was deleted just now"
+        return [], _GONE
 
 
 def _verdict(found: _Found, fault: str, verified: dt.datetime | None, damaged: dt.datetime | None) -> str:
     """What is wrong with it. What somebody found who read it to its end counts more than how it looks."""
-    if damaged and (verified is None or verified < damaged):
+    if damaged and (verified is None or verified <= damaged):
         return f"it was found damaged on {damaged:%Y-%m-%d}"
     if verified and found.archive and found.sidecar is None:
         return ""

@@ -7,19 +7,16 @@ its locator, root and seek table are there and agree.
 
 from __future__ import annotations
 
-from functools import partial
-
 from drunner_vault.age import MAGIC, read_outline
 from drunner_vault.archive import SeekableArchive, is_padded_size
 from drunner_vault.errors import ArchiveError
 from drunner_vault.stores.ranged import HEAD, CachedEnds, RangedSource
-from drunner_vault.stores.store import Store
 
 
-def judge(store: Store, key: str, size: int) -> tuple[list[str], str]:
+def judge(source: RangedSource) -> tuple[list[str], str]:
     """The kinds of recipients an archive is encrypted to, and what is wrong with it: nothing, as far as one can see, if
     that is empty. Raises StorageError."""
-    ends = CachedEnds(RangedSource(key, size, partial(store.read, key)))
+    ends, size = CachedEnds(source), source.size
     try:
         if not ends.read_at(0, len(MAGIC)).startswith(MAGIC):
             _ = SeekableArchive(ends.read_at, size).closing

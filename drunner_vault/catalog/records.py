@@ -20,6 +20,8 @@ from drunner_vault.stores.store import Store, put
 
 _NAME = re.compile(r"(?P<archive>.+\.tar\.zst(\.age)?)\.(?P<kind>[a-z]+)-(?P<stamp>[0-9]{8}T[0-9]{6}Z)\.json")
 
+_FIRST_YEAR = 1970  # no clock of ours shows an earlier one
+
 
 class RecordKind(Enum):
     """What can be known of an archive after it was made."""
@@ -69,8 +71,9 @@ def try_record(store: Store, archive: str, kind: RecordKind, at: dt.datetime, de
 
 
 def parse_stamp(text: str) -> dt.datetime | None:
-    """The moment behind YYYYMMDDTHHMMSSZ; None if there is no such day or hour."""
+    """The moment behind YYYYMMDDTHHMMSSZ; None if there is no such day or hour, or if it is before 1970."""
     try:
-        return dt.datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+        moment = dt.datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
     except ValueError:
         return None
+    return moment if moment.year >= _FIRST_YEAR else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib import import_module
 from typing import NoReturn
 
@@ -13,18 +12,8 @@ import click
 from drunner_vault import __version__
 from drunner_vault.cli.common import stop_on_signals
 from drunner_vault.cli.output import Output
+from drunner_vault.cli.overview import SECTIONS
 from drunner_vault.errors import BadUsage, Interrupted, VaultError
-
-# A command is a module of this package that defines `command`. The order is that of the help text.
-SECTIONS = {
-    "Services": (
-        "checkimage", "install", "update", "recover", "uninstall", "obliterate",
-        "enter", "status", "list", "clean", "servicecmd",
-    ),
-    "Backup": ("backup", "restore"),
-    "Archives": ("archives", "inspect", "ls", "extract", "diff", "verify", "salvage", "copy", "prune", "store"),
-    "Keys": ("key",),
-}  # fmt: skip
 
 # What follows the service's name is the service's, even where it looks like an option of ours.
 PASSING_ON = ("enter", "servicecmd")
@@ -48,14 +37,9 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, names in SECTIONS.items():
-            rows = [(name, self._short_help(ctx, name)) for name in names]
+        for section, lines in SECTIONS.items():
             with formatter.section(section):
-                formatter.write_dl(rows)
-
-    def _short_help(self, ctx: click.Context, name: str) -> str:
-        command = self.get_command(ctx, name)
-        return command.get_short_help_str(limit=90) if command else ""
+                formatter.write_dl(list(lines.items()))
 
 
 @click.group(
@@ -105,6 +89,8 @@ def _fail(arguments: list[str], error: VaultError) -> NoReturn:
     """Show the error of the exception that is being handled, and exit with its code."""
     own = _our_own(arguments)
     if "--debug" in own:
+        import traceback
+
         traceback.print_exc()
     Output(as_json="--json" in own).error(error)
     sys.exit(error.exit_code)

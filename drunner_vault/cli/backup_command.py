@@ -12,6 +12,7 @@ import click
 
 from drunner_vault.cli.common import (
     access_option,
+    bandwidth_option,
     chosen_recipients,
     common_options,
     known_places,
@@ -39,6 +40,8 @@ from drunner_vault.cli.output import Output, one_line, size
 @click.option("--sidecar", is_flag=True, help="Also write ARCHIVE.json, by which it can be checked without a key.")
 @click.option("--level", type=click.IntRange(1, 19), default=3, show_default=True, help="How hard zstd tries.")
 @click.option("--threads", type=click.IntRange(0, 256), default=0, help="For compression; all processors by default.")
+@bandwidth_option
+@click.option("--background", is_flag=True, help="Give way to all else on this host.")
 @click.option("--allow-partial", is_flag=True, help="Exit 0 even if files could not be read as they were.")
 @retention_options
 @access_option
@@ -54,6 +57,8 @@ def command(
     sidecar: bool,
     level: int,
     threads: int,
+    bandwidth: int,
+    background: bool,
     allow_partial: bool,
     volume_access: str,
     as_json: bool,
@@ -70,9 +75,11 @@ def command(
     """
     from drunner_vault import wiring
     from drunner_vault.memory import keep_buffers
+    from drunner_vault.wiring.stores import is_copying
     from drunner_vault.workflows.backup import BackupChoices
     from drunner_vault.workflows.backup_service import backup_to_file, backup_to_store
     from drunner_vault.workflows.into_store import StoreChoices
+    from drunner_vault.workflows.pace import step_back
     from drunner_vault.workflows.workload import Embed
 
     if dest == "-" and as_json:
@@ -80,20 +87,37 @@ def command(
     if dest == "-" and sidecar:
         raise click.UsageError("a pipe has no place beside it for a sidecar")
     keep_buffers()
+    if background:
+        step_back()
     output = Output(as_json=as_json, long=True)
     host = service_host(output)
     chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)
     key = wiring.trust(os.environ).signing_key()
     signer = key.public().fingerprint
     choices = BackupChoices(
-        chosen, Embed(images), level, threads, os.uname().nodename, key.sign, signer, sidecar=sidecar
+        chosen,
+        Embed(images),
+        level,
+        threads,
+        os.uname().nodename,
+        key.sign,
+        signer,
+        sidecar=sidecar,
+        limit=bandwidth,
     )
     places = known_places()
     with output.progress() as progress:
         if dest != "-" and places.is_store(dest):
             address = places.address(dest)
             kept = wiring.retention(os.environ, address.store, keep)
-            to = StoreChoices(places.open(address), kept, wiring.timezone(os.environ), output.notice, time.sleep)
+            to = StoreChoices(
+                places.open(address),
+                kept,
+                wiring.timezone(os.environ),
+                output.notice,
+                time.sleep,
+                is_copying(os.environ),
+            )
             report = backup_to_store(host, service, to, choices, volume_access, progress)
         else:
             report = backup_to_file(host, service, dest, choices, volume_access, progress)

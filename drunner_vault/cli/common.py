@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -85,6 +86,26 @@ _RULES = {
     "monthly": "the same for months",
     "yearly": "the same for years",
 }
+
+
+def bandwidth_option(command: Command) -> Command:
+    """--bandwidth-limit, in bytes a second; 0 for none."""
+    option = click.option(
+        "--bandwidth-limit",
+        "bandwidth",
+        default="0",
+        metavar="RATE",
+        callback=_bytes,
+        help="Write no more than this a second, as in 500K, 10M.",
+    )
+    return option(command)
+
+
+def _bytes(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no number of bytes; write it as 500K, 10M or 1.5G")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 def retention_options(command: Command) -> Command:

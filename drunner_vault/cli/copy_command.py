@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict
 from functools import partial
 
 import click
 
 from drunner_vault.cli.common import common_options, known_places
-from drunner_vault.cli.output import Output, size
+from drunner_vault.cli.output import Output, one_line, size
 
 
 @click.command("copy", epilog="Example: drunner-vault copy s3://backups ssh://offsite/srv/backups")
@@ -22,12 +23,13 @@ def command(source: str, store: str, service: str | None, host: str | None, as_j
     """Copy archives to STORE, byte for byte; no key is needed.
 
     SOURCE is an archive, PLACE/latest, or a store, of which all complete archives are copied that STORE does not have.
-    What has a sidecar is held against it on the way. Exits 3 if there was nothing to copy.
+    What has a sidecar is held against it on the way. Exits 1 if an archive could not be copied (others are all the
+    same), 3 if there was nothing to copy.
     """
     from drunner_vault.catalog.catalog import archives
     from drunner_vault.stores.readonly import ReadOnlyStore
     from drunner_vault.wiring.stores import copying
-    from drunner_vault.workflows.copy import Target, copy_archive, copy_archives, key_of
+    from drunner_vault.workflows.copy import Target, copy_archives, copy_one
     from drunner_vault.workflows.finding import find_archive, is_one_archive
 
     output = Output(as_json=as_json, long=True)
@@ -35,13 +37,14 @@ def command(source: str, store: str, service: str | None, host: str | None, as_j
     target = Target(places.store(store), host or os.uname().nodename, partial(copying, os.environ))
     with output.progress() as progress:
         if is_one_archive(places, source):
-            archive = find_archive(places, source)
-            done = [copy_archive(archive, key_of(archive, target.host), target, progress)]
+            report = copy_one(find_archive(places, source), target, progress)
         else:
             origin = ReadOnlyStore(places.store(source))
             chosen = archives(origin, service=service, host=host)
-            done = copy_archives(origin, chosen, archives(target.store), target, progress)
-    output.document({"copied": [asdict(item) for item in done]})
-    for item in done:
+            report = copy_archives(origin, chosen, archives(target.store), target, progress)
+    output.document(asdict(report))
+    for item in report.copied:
         output.done(f"{item.archive}: {size(item.bytes)}, copied from {item.source}")
-    return 0 if done else 3
+    for failure in report.failed:
+        print(one_line(f"error: {failure}"), file=sys.stderr)
+    return 1 if report.failed else 0 if report.copied else 3

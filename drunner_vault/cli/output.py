@@ -6,15 +6,16 @@ On a terminal there are tables, colours and progress. Elsewhere there is silence
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from drunner_vault.clock import SYSTEM_CLOCK
 from drunner_vault.errors import VaultError
 from drunner_vault.workflows.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 
 class Output:
@@ -56,6 +57,7 @@ class Output:
         """Rows under a header, in columns as wide as they need to be; on a terminal drawn as a table."""
         if self.as_json:
             return
+        rows = [[one_line(cell) for cell in row] for row in rows]
         if sys.stdout.isatty():
             _rich_table(header, rows)
             return
@@ -82,6 +84,8 @@ class Output:
     def progress(self) -> Iterator[Progress]:
         """Shows how far long work has come, with rate and time left: on a terminal, or to a program."""
         if self.as_json and self._long:
+            from drunner_vault.clock import SYSTEM_CLOCK
+
             yield Events(SYSTEM_CLOCK.monotonic)
             return
         if not self.interactive or self.as_json:
@@ -95,7 +99,7 @@ class Output:
 
 class Events:
     """Progress as lines of JSON on stdout, at most one a second: what is done, how many bytes of it, of how many (null
-    if unknown), at how many a second, and how many seconds are left."""
+    if unknown), at how many a second, and how many seconds are left (null if that cannot be told)."""
 
     visible = True
 
@@ -117,7 +121,7 @@ class Events:
             self._tell(self._done / (now - self._begun))
 
     def _tell(self, rate: float) -> None:
-        left = None if self._total is None else round(max(0, self._total - self._done) / rate)
+        left = round(max(0, self._total - self._done) / rate) if self._total is not None and rate else None
         event = {"event": "progress", "what": self._what, "done": self._done, "total": self._total}
         print(json.dumps({**event, "rate": round(rate), "left": left}), flush=True)
 
@@ -137,14 +141,14 @@ def size(count: float) -> str:
 
 
 def age(span: dt.timedelta) -> str:
-    """A span of time for people, in its largest unit: 3 d."""
+    """A span of time for people, in full ones of its largest unit: 3 d. Years only from two on."""
     seconds = span.total_seconds()
     if seconds < 0:
         return "in the future"
     for unit, length in (("y", 365.25 * 86400), ("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length * (2 if unit == "y" else 1):
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def _colour(text: str, code: str) -> str:
@@ -154,8 +158,9 @@ def _colour(text: str, code: str) -> str:
 def _rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*header)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     Console().print(table)

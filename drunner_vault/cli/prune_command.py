@@ -51,7 +51,7 @@ def command(
         plan, report = _prune(name, keep, apply, service, host, accepted, output)
         documents.append(_document(name, plan, report))
         _show(plan, output)
-        code = max(code, _alarms(plan, report))
+        code = max(code, _alarms(name, plan, report))
         changed = changed or not apply or any(asdict(report).values()) or bool(accepted)
     output.document(documents[0] if store else documents)
     return code or (0 if changed else 3)
@@ -87,7 +87,7 @@ def _prune(
     places = known_places()
     address = places.address(name)
     retention = wiring.retention(os.environ, address.store, keep)
-    if not retention.is_set:
+    if not retention.is_set and not accepted:
         raise BadUsage(
             f"nothing says what to keep in {address}", "give rules, as in --keep-daily 7 --keep-weekly 4, or set them"
         )
@@ -140,13 +140,13 @@ def _show(plan: PrunePlan, output: Output) -> None:
     output.table(_HEADER, rows)
 
 
-def _alarms(plan: PrunePlan, report: PruneReport) -> int:
+def _alarms(store: str, plan: PrunePlan, report: PruneReport) -> int:
     for service in plan.services:
         if service.frozen:
             name = f"{service.host}/{service.service}" if service.host else service.service
             print(
                 one_line(f"error: {name} is frozen: {service.frozen.key} {service.frozen.reason}"),
-                f"hint: look at it; if its size is right: drunner-vault prune STORE --accept {name}",
+                f"hint: look at it; if its size is right: drunner-vault prune {store} --accept {name}",
                 sep="\n",
                 file=sys.stderr,
             )

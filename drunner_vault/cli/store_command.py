@@ -23,7 +23,7 @@ def check(store: str, as_json: bool) -> int:
     """Try on STORE itself all that archives rely on: that nothing half is seen, nothing overwritten, and so on.
 
     Some small objects and two of 21 MB are written below a directory of its own and removed again. Exits 1 if a promise
-    is broken.
+    is broken, or none could be tried.
     """
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.workflows.store_check import check_store
@@ -36,7 +36,8 @@ def check(store: str, as_json: bool) -> int:
         details = f": {finding.details}" if finding.details else ""
         output.text(one_line(f"{finding.verdict:<8} {finding.text} ({finding.seconds:.1f} s){details}"))
     broken = [finding for finding in findings if finding.verdict in ("broken", "failed")]
-    output.document({"store": opened.name, "ok": not broken, "findings": [asdict(item) for item in findings]})
-    if not any(finding.verdict == "kept" for finding in findings):
+    tried = any(finding.verdict == "kept" for finding in findings)
+    output.document({"store": opened.name, "ok": tried and not broken, "findings": [asdict(item) for item in findings]})
+    if not tried:
         output.notice("nothing could be tried")
-    return 1 if broken else 0
+    return 0 if tried and not broken else 1

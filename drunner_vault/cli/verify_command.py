@@ -30,7 +30,14 @@ def command(
     from drunner_vault import wiring
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.memory import keep_buffers
-    from drunner_vault.workflows.verify import read_sidecar, recorded, verify, verify_ends, verify_without_key
+    from drunner_vault.workflows.verify import (
+        read_sidecar,
+        recorded,
+        sidecar_of,
+        verify,
+        verify_ends,
+        verify_without_key,
+    )
 
     if quick and no_key:
         raise click.UsageError("--quick needs a key, and --no-key reads everything")
@@ -44,7 +51,8 @@ def command(
         elif no_key and sidecar:
             report = verify_without_key(archive, read_sidecar(sidecar), progress)
         elif no_key:
-            report = recorded(archive, SYSTEM_CLOCK, lambda: verify_without_key(archive, None, progress))
+            beside = sidecar_of(archive)  # a damaged sidecar says nothing about the archive
+            report = recorded(archive, SYSTEM_CLOCK, lambda: verify_without_key(archive, beside, progress))
         else:
             report = recorded(archive, SYSTEM_CLOCK, lambda: verify(archive, offered, asker(), trust, progress))
     output.document(asdict(report))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
 
 from drunner_vault.policy.periods import NEVER
 from drunner_vault.policy.rules import Retention, Span
@@ -13,19 +12,30 @@ from drunner_vault.policy.rules import Retention, Span
 LONGEST = Span(years=10)
 """No lock is longer, whatever the rules say: a lock cannot be taken back, and it can be prolonged."""
 
-_INTERVALS = 10
+_INTERVALS = 2
+_HALF_A_DAY = dt.timedelta(hours=12)
+_OUT_OF_STEP = dt.timedelta(minutes=90)  # clocks that change, and timers that do not all go off at once
 _USUAL_PACE = dt.timedelta(days=1)
 _LEAST_PACE = dt.timedelta(minutes=1)
 
 
 def pace(moments: Sequence[dt.datetime]) -> dt.timedelta:
-    """The median of the last ten intervals between archives, at least a minute; a day if there are no two.
+    """How often archives are made, told by those that are left: at least a minute; a day if there are no two.
 
     moments: when they were made, in any order.
+
+    Many have been deleted, and between those that are left there are weeks or months. But the newest is always left,
+    so the last interval is one between backups, or was till one failed: the shorter of the last two counts. What is
+    nearly half a day, or a multiple of that, is that.
     """
     latest = sorted(moments)[-_INTERVALS - 1 :]
-    intervals = [(later - earlier).total_seconds() for earlier, later in pairwise(latest)]
-    return max(_LEAST_PACE, dt.timedelta(seconds=median(intervals))) if intervals else _USUAL_PACE
+    intervals = [later - earlier for earlier, later in pairwise(latest)]
+    return max(_LEAST_PACE, min(map(_in_step, intervals))) if intervals else _USUAL_PACE
+
+
+def _in_step(interval: dt.timedelta) -> dt.timedelta:
+    whole = round(interval / _HALF_A_DAY) * _HALF_A_DAY
+    return whole if whole and abs(interval - whole) <= _OUT_OF_STEP else interval
 
 
 def last_end(created: dt.datetime, number: int, each: dt.timedelta) -> dt.datetime:
@@ -41,9 +51,9 @@ def lock_until(
 ) -> dt.datetime | None:
     """When the rules will let go of an archive that is made now, in UTC; None if no rule will keep it.
 
-    created: when it is made, aware. earlier: when the last ten or more others of the service were made, with those that
-    were deleted since: without them backups look rarer than they are, and locks become too long. What is later than
-    created came from a clock that ran ahead, and does not count. tz: the zone whose calendar the rules go by.
+    created: when it is made, aware. earlier: when others of the service were made, at least the newest two that are
+    left. What is later than created came from a clock that ran ahead, and does not count. tz: the zone whose calendar
+    the rules go by.
 
     Nobody knows yet whether it will be the newest of its day, week, month or year. It is assumed that backups go on at
     the pace they had. If they do, the lock is over when the rules let go, so that it never keeps what they do not.

@@ -23,7 +23,7 @@ S3_OPTIONS = (
     "in_flight", "timeout", "attempts",
 )  # fmt: skip
 OPTIONS: Mapping[str, tuple[str, ...]] = {"file": (), "s3": S3_OPTIONS, "ssh": ("timeout",)}
-_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<mark>:/{0,2})")
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<mark>:/{0,2}|//)")
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,17 @@ class Address:
 def is_address(text: str, stores: Mapping[str, Address]) -> bool:
     """Whether a text names a store or something in it, rather than a file of this host."""
     match = _SCHEME.match(text)
-    # `notes:1` is a file's name, and `s3:bucket` somebody's slip
-    is_url = match is not None and (match["mark"] != ":" or match["scheme"] in OPTIONS)
+    # `notes:1` is a file's name, and `s3:bucket` and `s3//bucket` somebody's slips
+    is_url = match is not None and (match["mark"] in ("://", ":/") or match["scheme"].lower() in OPTIONS)
     return is_url or text.partition("/")[0] in stores
 
 
 def parse_address(text: str, stores: Mapping[str, Address]) -> Address:
     """The place that a text names. stores: those of the settings, by name. Raises BadUsage for a misspelled URL."""
-    name, _, rest = text.partition("/")
+    name, _, below = text.partition("/")
     if name in stores:
-        found = stores[name].below(rest.rstrip("/")) if rest else stores[name]
+        rest = below.strip("/")
+        found = stores[name].below(rest) if rest else stores[name]
         return replace(found, store=name)
     if is_address(text, stores):
         return parse_url(text)
@@ -86,10 +87,14 @@ def parse_url(text: str) -> Address:
         parts = urlsplit(text)
     except ValueError as cause:
         raise BadUsage(f"{text} is no URL: {cause}", "write it as s3://bucket/prefix or ssh://host/path") from cause
-    if parts.fragment:
+    if "#" in text:
         raise BadUsage(f"{text} has a # in it", "write it as %23")
+    if not unquote(text).isprintable():
+        raise BadUsage(f"{text!r} has control characters in it, or bytes that are no UTF-8", "leave them out")
     address = Address(parts.scheme, parts.netloc, _path(parts.scheme, unquote(parts.path)), _options(text, parts.query))
     _check_authority(text, address)
+    if address.scheme != "s3" and not parts.path:
+        raise BadUsage(f"{text} names no directory", "write it with its path: file:///directory or ssh://host/path")
     return address
 
 
@@ -124,6 +129,9 @@ def _check_authority(text: str, address: Address) -> None:
         raise BadUsage(f"{text} names another host, {address.authority}", f"file:///{address.authority}{address.path}?")
     if address.scheme == "s3" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", address.authority):
         raise BadUsage(f"{text} names no bucket", "write it as s3://bucket/prefix")
+    if address.scheme == "ssh" and re.match(r"[^@]*:.*@", address.authority):
+        # not repeated: it would have the password in it
+        raise BadUsage("what stands before @ in an ssh:// URL is more than a user", "ssh logs in with keys: user@host")
     if address.scheme == "ssh" and not re.fullmatch(r"([^@:/\s-][^@:/\s]*@)?[^@/\s-][^@/\s]*", address.authority):
         raise BadUsage(f"{text} names no host", "write it as ssh://user@host/path")
 

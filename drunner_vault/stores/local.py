@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drunner_vault.durable import NewFile, make_directories, partial_target, storage_error, sync_directory
-from drunner_vault.errors import NotFound, StorageError, Unsupported
-from drunner_vault.stores.store import Leftover, StoredObject, Upload, check_key
+from drunner_vault.errors import AccessDenied, NotFound, StorageError, Unavailable, Unsupported
+from drunner_vault.stores.store import Leftover, StoredObject, Upload, check_key, is_key
 
 _FILE_MODE, _DIRECTORY_MODE = 0o600, 0o700
+_TRIES = 20  # at a directory that others keep removing
 
 
 class LocalStore:
@@ -33,10 +34,8 @@ class LocalStore:
         path = self._path(key)
         if lock is not None:
             raise self._no_locks()
-        self._require_root()
-        make_directories(path.parent, self.root, _DIRECTORY_MODE)
         return _LocalUpload(
-            NewFile(path, _FILE_MODE), lambda: make_directories(path.parent, self.root, _DIRECTORY_MODE)
+            self._new_file(path), lambda: self._make_place(path), lambda: self._remove_empty(path.parent)
         )
 
     def read(self, key: str, offset: int, length: int) -> bytes:
@@ -62,17 +61,20 @@ class LocalStore:
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See Store."""
         for path, status in self._files(prefix):
-            if not path.name.startswith("."):
+            if is_key(path.name):
                 yield StoredObject(self._key(path), status.st_size, _moment(status))
 
     def delete(self, key: str) -> None:
         """See Store."""
         path = self._path(key)
+        self._require_root()
         try:
             path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                sync_directory(path.parent)
             self._remove_empty(path.parent)
-        except NotADirectoryError:
-            return
+        except (NotADirectoryError, IsADirectoryError):
+            return  # no object: a directory, or below one
         except OSError as cause:
             raise storage_error("delete", path, cause) from cause
 
@@ -122,8 +124,6 @@ class LocalStore:
 
     def _remove_empty(self, directory: Path) -> None:
         """Directories come with their first object, and go with their last."""
-        with contextlib.suppress(FileNotFoundError):
-            sync_directory(directory)
         while directory != self.root:
             try:
                 directory.rmdir()
@@ -131,8 +131,37 @@ class LocalStore:
                 return
             directory = directory.parent
 
+    def _new_file(self, path: Path) -> NewFile:
+        """A file on its way, though others may be deleting the last object in its directory at this moment."""
+        for number in range(_TRIES):
+            self._make_place(path)
+            try:
+                return NewFile(path, _FILE_MODE)
+            except NotFound:
+                continue
+            except AccessDenied:  # which is what ext4 says of a directory that has just gone
+                if number == _TRIES - 1:
+                    raise
+        raise self._vanishing(path)
+
+    def _make_place(self, path: Path) -> None:
+        """The directory of a file: it goes when somebody deletes the last file in it, perhaps at this moment."""
+        for _ in range(_TRIES):
+            self._require_root()
+            try:
+                return make_directories(path.parent, self.root, _DIRECTORY_MODE)
+            except (NotFound, FileNotFoundError):
+                continue
+            except OSError as cause:
+                raise storage_error("create", path.parent, cause) from cause
+        raise self._vanishing(path)
+
     def _require_root(self) -> None:
-        if not self.root.is_dir():
+        try:
+            there = self.root.is_dir()
+        except OSError as cause:
+            raise storage_error("read", self.root, cause) from cause
+        if not there:
             # not NotFound: a disk that is not mounted says nothing about what is on it
             raise StorageError(
                 f"there is no directory {self.root}", f"mkdir -p {self.root}, or mount what belongs there"
@@ -147,6 +176,9 @@ class LocalStore:
     def _absent(self, path: Path) -> NotFound:
         return NotFound(f"there is no {path}", f"see what there is: drunner-vault archives {self.root}")
 
+    def _vanishing(self, path: Path) -> Unavailable:
+        return Unavailable(f"somebody keeps removing {path.parent}", "see who does, and try again")
+
     def _no_locks(self) -> Unsupported:
         return Unsupported(
             f"{self.name} is a directory, where nothing can be locked", "leave out the lock, or use an S3 bucket"
@@ -154,21 +186,28 @@ class LocalStore:
 
 
 class _LocalUpload:
-    """make_place: sees to it that the file's directory is there: it goes when somebody deletes the last file in it."""
+    """make_place: sees to it that the file's directory is there, once more. leave_place: removes it if it is empty."""
 
-    def __init__(self, file: NewFile, make_place: Callable[[], None]) -> None:
+    def __init__(self, file: NewFile, make_place: Callable[[], None], leave_place: Callable[[], None]) -> None:
         self._file = file
         self._make_place = make_place
+        self._leave_place = leave_place
 
     def write(self, data: bytes) -> None:
         self._file.stream.write(data)
 
     def commit(self) -> None:
-        self._make_place()
-        self._file.commit()
+        for _ in range(_TRIES):
+            self._make_place()
+            with contextlib.suppress(NotFound):  # the directory went once more; or our file did, and will not be back
+                return self._file.commit()
+        raise StorageError(
+            "what was written of an upload has been removed under it", "see who does that, and try again"
+        )
 
     def abort(self) -> None:
         self._file.close()
+        self._leave_place()
 
 
 def _pieces(fd: int, offset: int, length: int) -> Iterator[bytes]:
@@ -178,7 +217,7 @@ def _pieces(fd: int, offset: int, length: int) -> Iterator[bytes]:
 
 
 def _is_place(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+    return entry.is_dir(follow_symlinks=False) and is_key(entry.name)
 
 
 def _moment(status: os.stat_result) -> dt.datetime:

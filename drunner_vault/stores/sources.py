@@ -17,7 +17,7 @@ from drunner_vault.durable import storage_error
 from drunner_vault.errors import BadUsage, NotFound
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.ranged import RangedSource, open_ranged
-from drunner_vault.stores.store import Store
+from drunner_vault.stores.store import Store, is_key
 
 SIDECAR = ".json"  # after an archive's name: the sidecar that every archive in a store has
 _PIECE = 8 << 20
@@ -98,7 +98,7 @@ class FileSource:
 
     def place(self) -> tuple[Store, str] | None:
         """See ArchiveSource. A file with a sidecar is in a store, any other is just a file."""
-        in_store = self.path.with_name(self.path.name + SIDECAR).is_file()
+        in_store = is_key(self.path.name) and self.path.with_name(self.path.name + SIDECAR).is_file()
         return (LocalStore(self.path.parent), self.path.name) if in_store else None
 
 

@@ -63,20 +63,31 @@ def _retention(values: Mapping[str, str | int], where: str) -> Retention:
             raise BadUsage(f"{where}: {key} cannot be {value!r}", f"write it as in {example}")
     numbers = {key: value for key, value in values.items() if isinstance(value, int)}
     within = values.get("keep_within")
-    return Retention(**numbers, keep_within=parse_duration(str(within)) if within else None)
+    try:
+        return Retention(**numbers, keep_within=None if within is None else parse_duration(str(within)))
+    except BadUsage as error:
+        raise BadUsage(f"{where}: {error.message}", error.hint) from error
 
 
 def timezone(environment: Mapping[str, str]) -> dt.tzinfo:
     """In whose days and weeks retention counts: that of the settings, of TZ, or this host's. Raises BadUsage."""
-    name = settings(environment).timezone or environment.get("TZ", "").lstrip(":")
+    known = settings(environment)
+    name, where = known.timezone, known.timezone_where
+    if not name:
+        name, where = environment.get("TZ", "").lstrip(":"), "TZ in the environment"
+    path = Path(name or _LOCALTIME)
     try:
-        if name:
-            return ZoneInfo(name)
-        with _LOCALTIME.open("rb") as stream:
+        return _zone_of_file(path) if path.is_absolute() else ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as cause:
+        hint = 'write it as in timezone = "Europe/Berlin", in vault.toml; is tzdata installed?'
+        raise BadUsage(f"{where}: there is no time zone {name} here", hint) from cause
+
+
+def _zone_of_file(path: Path) -> dt.tzinfo:
+    try:
+        with path.open("rb") as stream:
             return ZoneInfo.from_file(stream)
     except FileNotFoundError:
+        if path != _LOCALTIME:
+            raise
         return dt.UTC
-    except (ValueError, OSError, ZoneInfoNotFoundError) as cause:
-        raise BadUsage(
-            f"there is no time zone {name} here: {cause}", "write it as Europe/Berlin; is tzdata installed?"
-        ) from cause

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from drunner_vault.clock import SYSTEM_CLOCK
 from drunner_vault.config import StoreSettings
-from drunner_vault.errors import BadUsage
+from drunner_vault.errors import BadServiceName, BadUsage
 from drunner_vault.services.lock import locked_services, service_lock
+from drunner_vault.services.names import MAX_LENGTH, check_service_name
 from drunner_vault.stores.address import Address, check_option, parse_url
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.store import Store
@@ -30,8 +31,7 @@ def places(environment: Mapping[str, str], notice: Callable[[str], None]) -> Pla
 
 def _named_store(name: str, stored: StoreSettings) -> Address:
     try:
-        url = stored.url if "://" in stored.url else Path(stored.url).absolute().as_uri()
-        address = parse_url(url)
+        address = parse_url(Path(stored.url).as_uri() if stored.url.startswith("/") else stored.url)
     except BadUsage as error:
         raise BadUsage(f"{stored.where}: {error.message}", error.hint) from error
     for key in stored.options:
@@ -51,8 +51,16 @@ def _open_store(environment: Mapping[str, str], notice: Callable[[str], None], a
         from drunner_vault.stores.ssh.options import ssh_options
         from drunner_vault.stores.ssh.store import SshStore
 
-        return RetryingStore(SshStore(ssh_options(address.authority, address.path, environment), notice))
+        timeout = _seconds(address.options.get("timeout", "60"))
+        return RetryingStore(SshStore(ssh_options(address.authority, address.path, environment, timeout), notice))
     return LocalStore(Path(address.path))
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as cause:
+        raise BadUsage(f"timeout cannot be {text!r}", "give seconds, as in timeout=60") from cause
 
 
 def is_idle(environment: Mapping[str, str]) -> Callable[[str, str], bool]:
@@ -60,17 +68,40 @@ def is_idle(environment: Mapping[str, str]) -> Callable[[str, str], bool]:
     root = services_root(environment)
 
     def idle(host: str, service: str) -> bool:
-        busy = locked_services(root, "looking for dead uploads") if host == os.uname().nodename else set()
-        return host == os.uname().nodename and not busy & {service, f"{service}{_COPYING}"}
+        if not _knows_locks(host):
+            return False
+        busy = locked_services(root, "looking for dead uploads")
+        return not busy & {service, _copying_lock(service)}
 
     return idle
+
+
+def is_copying(environment: Mapping[str, str]) -> Callable[[str], bool]:
+    """Tells whether archives of this host's service of that name are being copied."""
+    root = services_root(environment)
+    return lambda service: _copying_lock(service) in locked_services(root, "looking for dead uploads")
 
 
 @contextlib.contextmanager
 def copying(environment: Mapping[str, str], host: str, service: str) -> Iterator[None]:
     """Held while an archive of this host is copied, so that `is_idle` knows."""
-    if host != os.uname().nodename or os.geteuid() != 0:
+    with contextlib.ExitStack() as held:
+        if _knows_locks(host) and _can_be_here(service):
+            held.enter_context(service_lock(services_root(environment), _copying_lock(service), "copying an archive"))
         yield
-        return
-    with service_lock(services_root(environment), f"{service}{_COPYING}", "copying an archive"):
-        yield
+
+
+def _knows_locks(host: str) -> bool:
+    """Whether that host's locks can be seen: by root of this host."""
+    return host == os.uname().nodename and os.geteuid() == 0
+
+
+def _can_be_here(service: str) -> bool:
+    try:
+        return bool(check_service_name(service))
+    except BadServiceName:
+        return False
+
+
+def _copying_lock(service: str) -> str:
+    return service[: MAX_LENGTH - len(_COPYING)] + _COPYING

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from drunner_vault.clock import Clock, isoformat
 from drunner_vault.engine.hostreader import TreeReader
 from drunner_vault.engine.trees import TreeItem, VolumeTree
 from drunner_vault.tar import Entry, Kind
+from drunner_vault.workflows.pace import LimitedSink
 from drunner_vault.workflows.progress import Progress, Silent, counted
 from drunner_vault.workflows.workload import Embed, Workload
 
@@ -44,7 +46,7 @@ _HINT = 16  # characters of a public key: enough to know one's own, too few to b
 class BackupChoices:
     """What a person decides about a backup. recipients: whom it is encrypted to; none: in the clear. sign: makes the
     signature of its root; None leaves it unsigned. signer: the fingerprint of the key behind it. sidecar: whether to
-    hash it for one."""
+    hash it for one. limit: bytes a second that it may be written with, 0 for as many as can be."""
 
     recipients: Sequence[Recipient] = ()
     embed: Embed = Embed.AUTO
@@ -54,6 +56,7 @@ class BackupChoices:
     sign: Callable[[bytes], bytes] | None = None
     signer: str = ""
     sidecar: bool = False
+    limit: int = 0
 
 
 @dataclass
@@ -114,8 +117,9 @@ def backup(
     """
     started = clock.monotonic()
     run = _Backup(workload, choices, clock, progress or Silent(), created or clock.now())
-    hashing = HashingSink(sink) if choices.sidecar else None
-    counting = _CountingSink(hashing or sink)
+    target = LimitedSink(sink, choices.limit, clock, time.sleep) if choices.limit else sink
+    hashing = HashingSink(target) if choices.sidecar else None
+    counting = _CountingSink(hashing or target)
     encrypted = EncryptWriter(counting, choices.recipients) if choices.recipients else None
     run.write(encrypted or counting)
     if encrypted:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from drunner_vault.archive import archive_stamp
 from drunner_vault.catalog.catalog import Archive, archives, newest
-from drunner_vault.errors import BadUsage, NotFound, StorageError
+from drunner_vault.errors import AccessDenied, BadUsage, NotFound, StorageError
 from drunner_vault.stores.address import Address, is_address, parse_address
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.plain import PIPE
 from drunner_vault.stores.sources import ArchiveSource, FileSource, PipeSource, StoredSource
-from drunner_vault.stores.store import Store
+from drunner_vault.stores.store import Store, is_key
 
 LATEST = "latest"
 _SHOWN = 8
@@ -83,7 +83,7 @@ def find_to_restore(places: Places, text: str, service: str | None) -> tuple[Arc
             return _one_service(found, where)  # there is one service only, which is to be called otherwise here
         return _one_host(ours, service, where) if ours else _no_such_service(found, called, where)
 
-    return _newest(places, address, choose), service
+    return _newest(places, address, choose, service), service
 
 
 def _named(places: Places, text: str) -> ArchiveSource | None:
@@ -94,11 +94,12 @@ def _named(places: Places, text: str) -> ArchiveSource | None:
         path = Path(text)
         return None if path.is_dir() or (path.name == LATEST and not path.exists()) else FileSource(path)
     address = places.address(text)
-    if address.last in ("", LATEST):
+    if address.last == LATEST or not is_key(address.last):
         return None
     try:
         return stored(places.open(address.parent()), address.last)
-    except NotFound:
+    except (NotFound, AccessDenied):
+        # a place, most likely, above which we need not be allowed anything
         if archive_stamp(address.last) is not None:
             raise
         return None
@@ -115,11 +116,12 @@ def stored(store: Store, key: str) -> ArchiveSource:
 Choose = Callable[[list[Archive], str], list[Archive]]
 
 
-def _newest(places: Places, address: Address, choose: Choose) -> ArchiveSource:
-    """The newest complete one of those that are chosen of all below a place."""
+def _newest(places: Places, address: Address, choose: Choose, service: str | None = None) -> ArchiveSource:
+    """The newest complete one of those that are chosen of all below a place. service: if there are archives of this
+    one, only they are looked at."""
     place = address.parent() if address.last == LATEST else address
     store = places.open(place)
-    chosen = choose(archives(store), store.name)
+    chosen = choose(archives(store, service=service) or archives(store), store.name)
     found = newest(chosen, places.now())
     if found is None:
         faults = "; ".join(f"{item.name}: {item.fault}" for item in chosen[:3])

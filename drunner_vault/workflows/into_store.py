@@ -27,13 +27,15 @@ _WAIT = 1.0
 @dataclass(frozen=True)
 class StoreChoices:
     """A store to back up to. retention, timezone: by which its locks are computed. notice: told, a line each, what a
-    person should know. sleep: waits for so many seconds."""
+    person should know. sleep: waits for so many seconds. is_copying: whether archives of a service of ours are being
+    copied, perhaps to the same place."""
 
     store: Store
     retention: Retention
     timezone: dt.tzinfo
     notice: Callable[[str], None]
     sleep: Callable[[float], None]
+    is_copying: Callable[[str], bool] = lambda _service: False
 
 
 def into_store(
@@ -95,9 +97,12 @@ def _commit(store: Store, begun: _Begun, sidecar: Sidecar) -> None:
 
 def _clear(to: StoreChoices, place: str) -> None:
     """Remove what earlier backups of this service by this host left when they were killed. We hold the service's lock,
-    so none of them is still at work."""
+    so none of them is still at work; but what is being copied looks the same."""
     try:
-        for leftover in list(to.store.leftovers(place)):
+        seen = list(to.store.leftovers(place))
+        if seen and to.is_copying(place.rpartition("/")[2]):
+            return
+        for leftover in seen:
             to.store.discard(leftover)
             to.notice(f"removed what a backup that was killed had left of {leftover.key}")
     except Unavailable:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from drunner_vault.archive.sidecar import SUFFIX
-from drunner_vault.catalog.catalog import Archive
-from drunner_vault.catalog.records import RecordKind, add_record, try_record
+from drunner_vault.catalog.catalog import Archive, newest
+from drunner_vault.catalog.records import RecordKind, add_record
 from drunner_vault.errors import NotFound, StorageError
-from drunner_vault.policy import Candidate, Decision, Retention, Sized, Suspicion, decide, suspicion
+from drunner_vault.policy import LONGEST, Candidate, Decision, Retention, Sized, Suspicion, decide, suspicion
 from drunner_vault.stores.store import Leftover, Store
 
+_WORTH_LOCKING = dt.timedelta(minutes=1)
 _DEAD = dt.timedelta(days=1)  # an upload that has not grown for so long
 
 
@@ -85,7 +86,9 @@ def _plan_service(
     candidates = [Candidate(item.key, item.created, item.complete, item.locked_until) for item in items]
     frozen = suspicion([_sized(item) for item in items if item.complete and item.created <= now])
     decided = decide(candidates, retention, now, tz)
-    verdicts = [_verdict(by_key[decision.key], decision, frozen, can_lock=can_lock) for decision in decided]
+    verdicts = [_verdict(by_key[decision.key], decision, frozen) for decision in decided]
+    if can_lock:
+        verdicts = [_locking(verdict, decision, now, tz) for verdict, decision in zip(verdicts, decided, strict=True)]
     return ServicePlan(host, service, tuple(verdicts), frozen)
 
 
@@ -95,14 +98,21 @@ def _sized(item: Archive) -> Sized:
     return Sized(item.key, item.created, item.size, accepted=accepted, flagged=flagged)
 
 
-def _verdict(item: Archive, decision: Decision, frozen: Suspicion | None, *, can_lock: bool) -> Verdict:
-    verdict = Verdict(item, decision.keep, decision.reasons)
+def _verdict(item: Archive, decision: Decision, frozen: Suspicion | None) -> Verdict:
     if frozen and not decision.keep:
-        return replace(verdict, keep=True, reasons=(f"frozen, else: {'; '.join(decision.reasons)}",))
-    expires = decision.expires if can_lock and decision.keep and item.complete else None
-    if expires and (item.locked_until is None or item.locked_until < expires):
-        return replace(verdict, lock_until=expires)
-    return verdict
+        return Verdict(item, True, (f"frozen, else: {'; '.join(decision.reasons)}",))
+    return Verdict(item, decision.keep, decision.reasons)
+
+
+def _locking(verdict: Verdict, decision: Decision, now: dt.datetime, tz: dt.tzinfo) -> Verdict:
+    """With a lock until the rules let go of it, if it has none that long. No lock is longer than LONGEST."""
+    item = verdict.archive
+    if not (decision.keep and decision.expires and item.complete):
+        return verdict
+    until = min(decision.expires, LONGEST.after(now, tz))
+    if until - now < _WORTH_LOCKING or (item.locked_until is not None and item.locked_until >= until):
+        return verdict
+    return replace(verdict, lock_until=until)
 
 
 def dead_leftovers(store: Store, now: dt.datetime, is_ours_and_idle: Callable[[str, str], bool]) -> list[Leftover]:
@@ -131,10 +141,10 @@ def accept(store: Store, services: Sequence[ServicePlan], which: str, now: dt.da
         raise NotFound(f"there is no archive of {which} in {store.name}", "see what there is: drunner-vault archives")
     accepted = []
     for plan in chosen:
-        complete = [verdict.archive for verdict in plan.verdicts if verdict.archive.complete]
-        if complete:
-            add_record(store, complete[0].key, RecordKind.ACCEPTED, now, {"size": complete[0].size})
-            accepted.append(complete[0])
+        latest = newest((verdict.archive for verdict in plan.verdicts if verdict.archive.created <= now), now)
+        if latest:
+            add_record(store, latest.key, RecordKind.ACCEPTED, now, {"size": latest.size})
+            accepted.append(latest)
     return accepted
 
 
@@ -143,7 +153,7 @@ def carry_out(store: Store, plan: PrunePlan, now: dt.datetime) -> PruneReport:
     report = PruneReport()
     for service in plan.services:
         if service.frozen:
-            _flag(store, service.frozen, service, now)
+            _flag(store, service.frozen, service, now, report)
         for verdict in service.verdicts:
             if verdict.lock_until:
                 _lock(store, verdict.archive, verdict.lock_until, report)
@@ -158,16 +168,20 @@ def carry_out(store: Store, plan: PrunePlan, now: dt.datetime) -> PruneReport:
     return report
 
 
-def _flag(store: Store, frozen: Suspicion, service: ServicePlan, now: dt.datetime) -> None:
+def _flag(store: Store, frozen: Suspicion, service: ServicePlan, now: dt.datetime, report: PruneReport) -> None:
     """So that it stays frozen, even when archives of the new size have become the usual ones."""
     suspect = next(verdict.archive for verdict in service.verdicts if verdict.archive.key == frozen.key)
     if suspect.suspect is None:
-        try_record(store, suspect.key, RecordKind.SUSPECT, now, {"reason": frozen.reason})
+        try:
+            add_record(store, suspect.key, RecordKind.SUSPECT, now, {"reason": frozen.reason})
+        except StorageError as error:
+            report.failed.append(f"{suspect.key} could not be marked as suspicious: {error.message}")
 
 
 def _lock(store: Store, archive: Archive, until: dt.datetime, report: PruneReport) -> None:
     try:
-        for key in (archive.key, *(key for key in archive.keys if key == archive.key + SUFFIX)):
+        # the archive last: whether that is locked, the next plan can see
+        for key in (*(key for key in archive.keys if key == archive.key + SUFFIX), archive.key):
             store.lock(key, until)
         report.locked.append(archive.key)
     except StorageError as error:
@@ -181,4 +195,4 @@ def _delete(store: Store, archive: Archive, report: PruneReport) -> None:
             store.delete(key)
         report.deleted.append(archive.key)
     except StorageError as error:
-        report.failed.append(f"{archive.key} is still there: {error.message}")
+        report.failed.append(f"{archive.key} is still there, at least in part: {error.message}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from drunner_vault.clock import Clock
-from drunner_vault.errors import AccessDenied, Locked, StorageError
+from drunner_vault.errors import AccessDenied, Locked, VaultError
 from drunner_vault.stores.contract import LOCK, PROMISES, Broken, Promise
 from drunner_vault.stores.store import Store
 
@@ -26,13 +25,16 @@ class Finding:
 
 
 def check_store(store: Store, clock: Clock, sleep: Callable[[float], None]) -> Iterator[Finding]:
-    """Try every promise below a directory of its own, which is removed afterwards."""
+    """Try every promise below a directory of its own, which is removed afterwards: the last thing to be tried."""
     base = f"drunner-vault-check-{secrets.token_hex(4)}"
+    tidy = Promise("tidy", "what the check has written can be removed", lambda store, base: _clean(store, base, sleep))
     try:
         for number, promise in enumerate(PROMISES):
             yield _tried(store, promise, f"{base}/{number}", clock)
-    finally:
-        _clean(store, base, sleep)
+    except BaseException:
+        _tried(store, tidy, base, clock)
+        raise
+    yield _tried(store, tidy, base, clock)
 
 
 def _tried(store: Store, promise: Promise, base: str, clock: Clock) -> Finding:
@@ -44,18 +46,17 @@ def _tried(store: Store, promise: Promise, base: str, clock: Clock) -> Finding:
         verdict, details = "broken", str(broken)
     except AccessDenied as error:
         verdict, details = "refused", error.message
-    except StorageError as error:
+    except VaultError as error:
         verdict, details = "failed", error.message
     return Finding(promise.name, promise.text, verdict, details, round(clock.monotonic() - started, 2))
 
 
 def _clean(store: Store, base: str, sleep: Callable[[float], None]) -> None:
-    with contextlib.suppress(AccessDenied):
-        for leftover in list(store.leftovers(base)):
-            store.discard(leftover)
-        for item in list(store.list(base)):
-            try:
-                store.delete(item.key)
-            except Locked:
-                sleep(2 * LOCK.total_seconds())  # as long as the check locks anything
-                store.delete(item.key)
+    for leftover in list(store.leftovers(base)):
+        store.discard(leftover)
+    for item in list(store.list(base)):
+        try:
+            store.delete(item.key)
+        except Locked:
+            sleep(2 * LOCK.total_seconds())  # as long as the check locks anything
+            store.delete(item.key)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from drunner_vault.age import Identity
-from drunner_vault.archive import ArchiveReader, Manifest, Root, Sidecar, differences, parse_sidecar
+from drunner_vault.archive import ArchiveReader, Manifest, Root, Sidecar, archive_stamp, differences, parse_sidecar
 from drunner_vault.archive.sidecar import SUFFIX
 from drunner_vault.catalog.records import RecordKind, try_record
 from drunner_vault.clock import Clock
@@ -68,9 +68,8 @@ def verify_ends(source: ArchiveSource, offered: Offered, trust: Trust) -> Verify
         return _report(opened_archive.source.name, "ends", archive.manifest, archive.root, sender)
 
 
-def verify_without_key(source: ArchiveSource, sidecar: Sidecar | None, progress: Progress) -> VerifyReport:
-    """Hold the object against its sidecar, the one beside it unless given. Raises DamagedArchive, NotFound."""
-    expected = sidecar or sidecar_of(source)
+def verify_without_key(source: ArchiveSource, expected: Sidecar, progress: Progress) -> VerifyReport:
+    """Hold the object against its sidecar. Raises DamagedArchive, NotFound."""
     with source.sequential() as archive:
         progress.begin("verifying", archive.size)
         pieces = iter(partial(counted_read(archive.read, progress), _PIECE), b"")
@@ -94,7 +93,7 @@ def recorded(source: ArchiveSource, clock: Clock, check: Callable[[], VerifyRepo
 
 def _record(source: ArchiveSource, kind: RecordKind, clock: Clock, details: dict[str, str]) -> None:
     place = source.place()
-    if place is not None:
+    if place is not None and archive_stamp(place[1].rpartition("/")[2]):
         store, key = place
         try_record(store, key, kind, clock.now(), details)
 

@@ -228,8 +228,10 @@ class Bucket:
     def unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Uploads under way to keys that begin with `prefix`, a key of the bucket; `key` is one of the bucket too."""
         carried = {"NextKeyMarker": "KeyMarker", "NextUploadIdMarker": "UploadIdMarker"}
-        for page in self.client.pages("ListMultipartUploads", carried, Prefix=prefix):
-            for upload in page.get("Uploads", ()):
+        pages = self.client.pages("ListMultipartUploads", carried, Prefix=prefix)
+        # rclone says NoSuchUpload of a bucket that has never had one
+        with contextlib.suppress(NoSuchUpload):
+            for upload in (upload for page in pages for upload in page.get("Uploads", ())):
                 yield Unfinished(upload["Key"], upload["UploadId"], upload["Initiated"].astimezone(dt.UTC))
 
     def parts(self, key: str, upload_id: str) -> list[Answer]:

@@ -119,15 +119,24 @@ def test_the_half_hours_of_lord_howe_are_hours() -> None:
         ([], 24),
         ([0], 24),
         ([0, 6], 6),
-        ([6, 0, 0.5], 3),  # of half an hour and five and a half
+        ([6, 0, 0.5], 0.5),
         ([0, 0, 0], 1 / 60),
         ([0, 1, 2, 50], 1),
-        ([0, *(100 * number for number in range(1, 7)), *(600 + number for number in range(1, 7))], 1),
-        ([*(100 * number for number in range(7)), 601, 602, 603, 604, 605], 50.5),
-        ([-5000, -3000, *range(11)], 1),
+        ([0, 1, 2, 50, 100], 48),
+        ([-5000, -3000, -700, 0, 24], 24),
+        # clocks that change, and timers that are a little late
+        ([0, 23], 24),
+        ([0, 25.4], 24),
+        ([0, 10.6], 12),
+        ([0, 167], 168),
+        ([0, 22], 22),
+        ([0, 8], 8),
+        ([0, 1.4], 1.4),
     ],
 )
-def test_the_pace_is_the_median_of_the_last_ten_intervals(hours: list[float], expected: float) -> None:
+def test_the_pace_is_the_shorter_of_the_last_two_intervals_nearly_half_days_being_that(
+    hours: list[float], expected: float
+) -> None:
     start = utc("2026-05-01T00:00")
     assert pace([start + number * HOUR for number in hours]) == expected * HOUR
 
@@ -152,6 +161,44 @@ def regular(start: dt.datetime, every: dt.timedelta, days: int, tz: ZoneInfo) ->
     while moment < start + days * DAY:
         yield moment
         moment = next_backup(moment, every, tz)
+
+
+@dataclass
+class Pruned:
+    """An archive while backups and pruning go on. until: its lock."""
+
+    created: dt.datetime
+    until: dt.datetime | None
+
+
+THINNED = {
+    "a week and weeks": Retention(keep_daily=7, keep_weekly=4, keep_monthly=12, keep_yearly=3),
+    "a day and months": Retention(keep_daily=1, keep_monthly=12),
+    "days and many weeks": Retention(keep_daily=3, keep_weekly=20),
+    "the last and years": Retention(keep_last=1, keep_yearly=2),
+}
+
+
+@pytest.mark.parametrize("hours", [24, 8, 1])
+@pytest.mark.parametrize("name", THINNED)
+def test_no_lock_outlasts_the_rules_though_only_what_pruning_has_left_is_known(name: str, hours: int) -> None:
+    """With the locks obeyed for a year of steady backups, hourly ones for two months, no more is there than rules ask
+    for."""
+    retention, start = THINNED[name], utc("2026-01-01T02:10")
+    there = [Pruned(start - hours * HOUR, None)]
+    for now in regular(start, hours * HOUR, 365 if hours > 1 else 60, BERLIN):
+        known = [archive.created for archive in there]
+        there.append(Pruned(now, lock_until(now, known, retention, BERLIN)))
+        free = [Candidate(archive.created.isoformat(), archive.created) for archive in there]
+        decisions = {decision.key: decision for decision in decide(free, retention, now, BERLIN)}
+        for archive in list(there):
+            decision = decisions[archive.created.isoformat()]
+            if not decision.keep:
+                # an hour, if clocks changed between
+                assert archive.until is None or archive.until <= now + HOUR, archive
+                there.remove(archive)
+            elif decision.expires and (archive.until is None or archive.until < decision.expires):
+                archive.until = decision.expires  # as prune makes locks longer
 
 
 def simulate(retention: Retention, start: str, every: dt.timedelta, days: int, tz: ZoneInfo) -> list[Kept]:

@@ -371,3 +371,10 @@ def test_the_endpoint_may_come_from_the_environment(bucket: Bucket) -> None:
     store = bucket.store_with(S3Options(bucket.name), keys)
     put(store, "key", b"x")
     assert bucket.objects() == {"key": b"x"}
+
+
+def test_a_bucket_that_has_never_had_an_upload_has_no_leftovers(rclone: Bucket) -> None:
+    """rclone answers with an error there."""
+    store = rclone.store()
+    put(store, "a/b", b"x")
+    assert list(store.leftovers()) == []

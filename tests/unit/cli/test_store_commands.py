@@ -1,0 +1,264 @@
+"""The commands about stores, called as a person calls them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.catalogs import DAY, IDENTITY, add, key_of, keys, sealed
+
+from drunner_vault.stores.local import LocalStore
+from drunner_vault.stores.store import put
+
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+LARGE = 200_000
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "DRUNNER_CONFIG_DIR": str(tmp_path / "etc"),
+        "DRUNNER_ROOT": str(tmp_path / "drunner"),
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+    }
+
+    def call(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "drunner_vault", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "internal error" not in done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    (tmp_path / "store").mkdir()
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> LocalStore:
+    (tmp_path / "second").mkdir()
+    return LocalStore(tmp_path / "second")
+
+
+def configure(tmp_path: Path, text: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/vault.toml").write_text(text)
+
+
+def as_json(done: subprocess.CompletedProcess[str]) -> Any:
+    return json.loads(done.stdout)
+
+
+def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The last of a command's events, which all are JSON."""
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(event["event"] == "progress" for event in events[:-1])
+    assert events[-1]["event"] == "result"
+    return events[-1]  # type: ignore[no-any-return]
+
+
+def test_archives_are_listed_for_people_and_for_programs(run: Run, store: LocalStore) -> None:
+    made = [add(store, NOW - days * DAY) for days in (0, 3)]
+    cut = add(store, NOW - DAY, "wiki", data=sealed()[:-1], sidecar=False)
+    lines = run("archives", store.root).stdout.splitlines()
+    assert lines[0].split()[:3] == ["HOST", "SERVICE", "CREATED"]
+    assert [line.split()[-1] for line in lines[1:]] == [made[0], cut, made[1]]
+    assert "cut short" in lines[2]
+    assert "3 d" in lines[3]
+    found = as_json(run("archives", f"file://{store.root}", "--json"))
+    assert [item["key"] for item in found] == [made[0], cut, made[1]]
+    assert [item["complete"] for item in found] == [True, False, True]
+    assert found[0]["created"] == NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert 3 * 86400 <= found[2]["age_seconds"] < 3 * 86400 + 600
+    assert found[0]["store"] == str(store.root)
+
+
+def test_archives_can_be_chosen(run: Run, store: LocalStore) -> None:
+    made = [add(store, NOW - days * DAY) for days in (0, 3)]
+    wiki = add(store, NOW - DAY, "wiki", "other")
+    cut = add(store, NOW, "wiki", "other", data=sealed()[:-1], sidecar=False)
+
+    def listed(*options: str) -> list[str]:
+        return [item["key"] for item in as_json(run("archives", store.root, "--json", *options))]
+
+    assert listed("--service", "notes") == made
+    assert listed("--host", "other") == [cut, wiki]
+    assert listed("--since", "2d", "--complete") == [made[0], wiki]
+    assert listed("--incomplete") == [cut]
+    assert set(listed("--latest")) == {made[0], wiki}
+    assert run("archives", store.root, "--since", "soon", code=1).stderr.startswith("error: 'soon' is not a duration")
+
+
+def test_an_empty_store_is_an_empty_list(run: Run, store: LocalStore) -> None:
+    assert as_json(run("archives", store.root, "--json")) == []
+    assert len(run("archives", store.root).stdout.splitlines()) == 1
+
+
+def test_all_stores_of_the_settings_are_listed(run: Run, store: LocalStore, second: LocalStore, tmp_path: Path) -> None:
+    configure(tmp_path, f"[stores.one]\nurl = '{store.root}'\n[stores.two]\nurl = 'file://{second.root}'\n")
+    for each in (store, second):
+        add(each, NOW)
+    assert [item["store"] for item in as_json(run("archives", "--json"))] == [str(store.root), str(second.root)]
+    assert len(as_json(run("archives", "one/there", "--json"))) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("archives",),
+        ("archives", "/nonexistent"),
+        ("archives", "s3:/bucket"),
+        ("prune",),
+        ("prune", "/tmp"),
+        ("prune", "/tmp", "--keep-daily", "-5"),
+        ("prune", "/tmp", "--keep-within", "soon"),
+        ("copy", "/nonexistent", "/tmp"),
+        ("copy", "/tmp"),
+        ("verify", "s3//x"),
+    ],
+)
+def test_what_cannot_be_done_is_one_error_and_what_to_do(arguments: tuple[str, ...], run: Run) -> None:
+    done = run(*arguments, code=1)
+    assert [line.split(":")[0] for line in done.stderr.splitlines() if not line.startswith("  ")] == ["error", "hint"]
+    error = json.loads(run(*arguments, "--json", code=1).stdout.splitlines()[-1])["error"]
+    assert error["message"]
+    assert error["hint"]
+
+
+def test_pruning_shows_then_does_then_has_nothing_to_do(run: Run, store: LocalStore) -> None:
+    made = [add(store, NOW - days * DAY) for days in range(4)]
+    before = keys(store)
+    rows = run("prune", store.root, "--keep-last", "2").stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["keep", "keep", "delete", "delete"]
+    assert "last 1 of 2" in rows[0]
+    said = as_json(run("prune", store.root, "--keep-last", "2", "--json"))
+    assert [item["action"] for item in said["services"][0]["archives"]] == ["keep", "keep", "delete", "delete"]
+    assert said["deleted"] == []
+    assert keys(store) == before
+    assert as_json(run("prune", store.root, "--keep-last", "2", "--apply", "--json"))["deleted"] == made[:1:-1]
+    assert {key.removesuffix(".json") for key in keys(store)} == set(made[:2])
+    run("prune", store.root, "--keep-last", "2", "--apply", code=3)
+
+
+def test_a_frozen_service_is_an_error_until_it_is_accepted_as_the_hint_says(run: Run, store: LocalStore) -> None:
+    for days in range(5, 0, -1):
+        add(store, NOW - days * DAY, data=sealed(LARGE))
+    add(store, NOW)
+    done = run("prune", store.root, "--keep-last", "2", "--apply", code=1)
+    assert "there/notes is frozen" in done.stderr
+    assert "shrank to" in done.stderr
+    hint = done.stderr.splitlines()[-1]
+    assert hint.endswith(f"drunner-vault prune {store.root} --accept there/notes")
+    run(*hint.split("drunner-vault ")[1].split())
+    assert len([key for key in keys(store) if key.endswith(".age")]) == 6
+    assert len(as_json(run("prune", store.root, "--keep-last", "2", "--apply", "--json"))["deleted"]) == 4
+
+
+def test_pruning_goes_by_the_rules_of_the_settings(run: Run, store: LocalStore, tmp_path: Path) -> None:
+    configure(tmp_path, f"[stores.one]\nurl = '{store.root}'\n[stores.one.retention]\nkeep_last = 1\n")
+    for days in range(3):
+        add(store, NOW - days * DAY)
+    (said,) = as_json(run("prune", "--apply", "--json"))
+    assert (said["store"], len(said["deleted"])) == ("one", 2)
+
+
+def test_dead_uploads_are_removed(run: Run, store: LocalStore) -> None:
+    add(store, NOW)
+    dead = store.root / f"there/notes/.{key_of(NOW).rpartition('/')[2]}.0123456789ab.partial"
+    dead.write_bytes(b"x" * 5000)
+    run("prune", store.root, "--keep-last", "1", "--apply", code=3)
+    long_ago = (NOW - 2 * DAY).timestamp()
+    os.utime(dead, (long_ago, long_ago))
+    assert "a dead upload" in run("prune", store.root, "--keep-last", "1").stdout
+    assert as_json(run("prune", store.root, "--keep-last", "1", "--apply", "--json"))["removed"] == [key_of(NOW)]
+    assert not dead.exists()
+
+
+def test_copying_a_store_takes_what_is_missing(run: Run, store: LocalStore, second: LocalStore) -> None:
+    made = [add(store, NOW - days * DAY) for days in range(2)]
+    done = run("copy", store.root, second.root, "--json")
+    assert [item["archive"] for item in result(done)["copied"]] == [f"{second.root}/{key}" for key in reversed(made)]
+    assert result(done)["failed"] == []
+    assert keys(second) == keys(store)
+    done = run("copy", store.root, second.root, code=3)
+    assert done.stdout == done.stderr == ""
+
+
+def test_copying_one_archive_or_the_newest(run: Run, store: LocalStore, second: LocalStore) -> None:
+    made = [add(store, NOW - days * DAY) for days in range(2)]
+    run("copy", f"{store.root}/there/notes/latest", second.root)
+    assert keys(second) == {made[0], made[0] + ".json"}
+    run("copy", f"file://{store.root}/{made[1]}", f"file://{second.root}")
+    assert keys(second) == keys(store)
+    run("copy", f"{store.root}/latest", second.root, code=3)
+
+
+def test_what_cannot_be_copied_is_an_error_and_the_others_are_copied(
+    run: Run, store: LocalStore, second: LocalStore
+) -> None:
+    made = [add(store, NOW - days * DAY) for days in range(3)]
+    put(second, made[1], b"something else")
+    done = run("copy", store.root, second.root, "--json", code=1)
+    assert len(result(done)["copied"]) == 2
+    assert made[1] in result(done)["failed"][0]
+    assert done.stderr.startswith(f"error: {made[1]}")
+
+
+def test_a_store_is_checked(run: Run, store: LocalStore) -> None:
+    lines = run("store", "check", store.root).stdout.splitlines()
+    assert len(lines) > 10
+    assert {line.split()[0] for line in lines} == {"kept"}
+    said = as_json(run("store", "check", store.root, "--json"))
+    assert said["ok"] is True
+    assert {finding["verdict"] for finding in said["findings"]} == {"kept"}
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_store_that_is_not_there_keeps_no_promise(run: Run, tmp_path: Path) -> None:
+    lines = run("store", "check", tmp_path / "nowhere", code=1).stdout.splitlines()
+    assert f"there is no directory {tmp_path}/nowhere" in lines[0]
+    said = as_json(run("store", "check", tmp_path / "nowhere", "--json", code=1))
+    assert said["ok"] is False
+
+
+def test_what_verify_finds_is_remembered_and_a_damaged_sidecar_is_not_held_against_the_archive(
+    run: Run, store: LocalStore, tmp_path: Path
+) -> None:
+    (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
+    key = add(store, NOW)
+    path = store.root / key
+    run("verify", path, "--no-key")
+    assert as_json(run("archives", store.root, "--json"))[0]["verified"]
+    path.with_name(path.name + ".json").write_bytes(b"{]")
+    run("verify", path, "--no-key", code=1)
+    assert as_json(run("archives", store.root, "--json"))[0]["damaged"] is None
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    run("verify", f"file://{path}", "-i", tmp_path / "key.txt", code=1)
+    (item,) = as_json(run("archives", store.root, "--json"))
+    assert item["damaged"]
+    assert not item["complete"]
+
+
+def test_verifying_a_file_that_is_in_no_store_leaves_no_record(run: Run, tmp_path: Path, store: LocalStore) -> None:
+    (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
+    for name in ("n.backup", "n.backup.json"):
+        (store.root / name).write_bytes(sealed())
+    run("verify", store.root / "n.backup", "-i", tmp_path / "key.txt")
+    assert keys(store) == {"n.backup", "n.backup.json"}
