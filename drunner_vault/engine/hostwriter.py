@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.durable import storage_error
+from drunner_vault.engine.filler import Filler
 from drunner_vault.engine.trees import Report
-from drunner_vault.errors import DamagedArchive
+from drunner_vault.errors import DamagedArchive, VaultError
 from drunner_vault.tar import Entry, Kind, Segment
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MANY = 1000  # small files, before a process is started to make the others
+_WAITING = 64  # directories whose last files are being made
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -43,6 +46,9 @@ class TreeWriter:
         self._root = root
         self._report = report
         self._stack: list[_Open] = []
+        self._small_files = 0
+        self._filler: Filler | None = None
+        self._left: list[_Open] = []  # directories to close when the filler has made all their files
 
     def __enter__(self) -> TreeWriter:
         try:
@@ -56,26 +62,32 @@ class TreeWriter:
         try:
             while self._stack and error is None:
                 self._leave()
+            if error is None:
+                self._settled()
         finally:
-            while self._stack:
-                os.close(self._stack.pop().fd)
+            if self._filler:
+                self._filler.close()
+            for directory in (*self._stack, *self._left):
+                os.close(directory.fd)
+            self._stack, self._left = [], []
 
     def write(self, entry: Entry, content: Iterable[bytes]) -> None:
         """Make one entry. content: its stored data."""
         try:
             self._write(entry, content)
-        except FileExistsError as cause:
-            raise DamagedArchive(
-                f"the archive holds {_shown(entry.path)} twice", "do not trust this archive"
-            ) from cause
         except OSError as cause:
-            if cause.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise _escape(entry.path) from cause
-            if cause.errno == errno.ENOENT:
-                raise DamagedArchive(
-                    f"the archive holds {_shown(entry.path)} before what it belongs to", "do not trust this archive"
-                ) from cause
-            raise storage_error("write", self._root / os.fsdecode(entry.path), cause) from cause
+            raise self._error(entry.path, cause) from cause
+
+    def _error(self, path: bytes, cause: OSError) -> VaultError:
+        if cause.errno == errno.EEXIST:
+            return DamagedArchive(f"the archive holds {_shown(path)} twice", "do not trust this archive")
+        if cause.errno in (errno.ELOOP, errno.ENOTDIR):
+            return _escape(path)
+        if cause.errno == errno.ENOENT:
+            return DamagedArchive(
+                f"the archive holds {_shown(path)} before what it belongs to", "do not trust this archive"
+            )
+        return storage_error("write", self._root / os.fsdecode(path), cause)
 
     def _write(self, entry: Entry, content: Iterable[bytes]) -> None:
         if not entry.path:
@@ -87,12 +99,34 @@ class TreeWriter:
         if entry.kind is Kind.DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=fd)
             self._stack.append(_Open(entry.path, os.open(name, _DIRECTORY, dir_fd=fd), entry, entry.mtime_ns))
+        elif Filler.takes(entry):
+            self._small_file(fd, name, entry, content)
         elif entry.kind is Kind.FILE:
             self._file(fd, name, entry, content)
         elif entry.kind is Kind.HARDLINK:
+            self._settled()
             self._hard_link(fd, name, entry)
         else:
             self._special(fd, name, entry)
+
+    def _small_file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
+        self._small_files += 1
+        if self._small_files < _MANY:
+            self._file(fd, name, entry, content)
+            return
+        if self._filler is None:
+            self._filler = Filler()
+        self._filler.add(fd, name, entry, b"".join(content))
+
+    def _settled(self) -> None:
+        """Wait for files that are being made, and finish the directories they are in."""
+        if self._filler:
+            try:
+                self._filler.settle()
+            except OSError as cause:
+                raise self._error(cause.filename or b"", cause) from cause
+        while self._left:
+            self._finish(self._left.pop(0))
 
     def _file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
         inner = os.open(name, _CREATE, 0o600, dir_fd=fd)
@@ -170,6 +204,15 @@ class TreeWriter:
 
     def _leave(self) -> None:
         done = self._stack.pop()
+        if self._filler and self._filler.leave(done.fd):
+            self._left.append(done)
+            if len(self._left) == _WAITING:
+                self._settled()
+        else:
+            self._finish(done)
+
+    def _finish(self, done: _Open) -> None:
+        """Set a directory's attributes, its time last, and close it."""
         try:
             if done.entry is not None:
                 self._attributes(done.fd, done.entry)
