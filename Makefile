@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup packages interop-packages test interop check demo bench clean
+.PHONY: help setup packages interop-packages bench-packages test interop check demo bench clean
 
 help:
 	@echo "make setup    packages, and a virtual environment in $(VENV)"
@@ -17,7 +17,7 @@ help:
 	@echo "make test     setup, then all tests but the next"
 	@echo "make interop  archives read and written by other programs"
 	@echo "make demo     a service moves to another host, before your eyes"
-	@echo "make bench    speed, beside other programs'"
+	@echo "make bench    speed and memory, beside other programs'; docs/performance.md says more"
 	@echo "make clean    remove what the above wrote here"
 
 setup: packages $(INSTALLED)
@@ -27,6 +27,9 @@ packages:
 
 interop-packages:
 	scripts/install-packages.sh interop
+
+bench-packages:
+	scripts/install-packages.sh bench
 
 # The file is older than pyproject.toml when a dependency has changed.
 $(INSTALLED): pyproject.toml
@@ -48,8 +51,9 @@ check: $(INSTALLED)
 demo: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
-bench: setup
-	$(BIN)/python -m bench
+# BENCH_DIR=… names a directory on a real disk, where the data stays for the next time.
+bench: setup bench-packages
+	$(BIN)/python -m bench $(ARGS)
 
 clean:
 	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.measure import Call, measured
 from bench.table import Row
 from drunner_vault.archive import (
     VOLUMES,
@@ -26,11 +25,11 @@ _PER_DIRECTORY = 1000
 
 
 def memory_of_many_members(directory: Path, count: int) -> Iterator[Row]:
-    """Peak memory in MiB, each in a process of its own."""
+    """Peak memory, each in a process of its own."""
     for what in ("write", "read", "list"):
         command = [sys.executable, "-m", "bench.members", what, str(directory / "many.tar.zst"), str(count)]
-        peak = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        yield Row(f"{what} {count:,} members: MiB", peak, 150)
+        peak = measured(Call(command, cwd=Path(__file__).parents[1])).peak
+        yield Row(f"peak memory, {what} {count:,} members", peak / (1 << 20), 150, "MiB")
 
 
 def _write(path: Path, count: int) -> None:
@@ -60,13 +59,12 @@ def _list(path: Path) -> None:
 
 
 def main() -> None:
-    """`python -m bench.members write|read|list FILE COUNT`: prints the peak memory in MiB."""
+    """`python -m bench.members write|read|list FILE COUNT`."""
     what, path, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     if what == "write":
         _write(path, count)
     else:
         {"read": _read, "list": _list}[what](path)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 if __name__ == "__main__":

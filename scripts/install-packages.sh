@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-packages.sh GROUP…: install the Debian or Ubuntu packages of engine, tools or interop that are missing.
+# install-packages.sh GROUP…: install the Debian or Ubuntu packages of engine, tools, interop or bench that are missing.
 # Does nothing, and needs neither root nor network, when all are there.
 set -euo pipefail
 
@@ -13,6 +13,7 @@ readonly TOOLS=(
     flock:util-linux tar:tar
 )
 readonly INTEROP=(node:nodejs npm:npm)
+readonly BENCH=(restic:restic borg:borgbackup age:age zstd:zstd)
 
 fail() {
     printf 'install-packages: %s\n' "$*" >&2
@@ -74,12 +75,13 @@ packages_of() {
             missing_busybox
             ;;
         interop) missing "${INTEROP[@]}" ;;
+        bench) missing "${BENCH[@]}" ;;
         *) fail "no such group: $1" ;;
     esac
 }
 
 main() {
-    [ $# -gt 0 ] || fail "usage: install-packages.sh engine|tools|interop…"
+    [ $# -gt 0 ] || fail "usage: install-packages.sh engine|tools|interop|bench…"
     PATH=$PATH:/usr/sbin:/sbin
     local group packages=()
     for group in "$@"; do

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +21,9 @@ from drunner_vault.cli.common import (
     service_host,
 )
 from drunner_vault.cli.output import Output, one_line, size
+
+if TYPE_CHECKING:
+    from drunner_vault.workflows.backup import BackupReport
 
 
 @click.command(
@@ -75,10 +78,9 @@ def command(
     """
     from drunner_vault import wiring
     from drunner_vault.memory import keep_buffers
-    from drunner_vault.wiring.stores import is_copying
+    from drunner_vault.wiring.stores import store_choices
     from drunner_vault.workflows.backup import BackupChoices
     from drunner_vault.workflows.backup_service import backup_to_file, backup_to_store
-    from drunner_vault.workflows.into_store import StoreChoices
     from drunner_vault.workflows.pace import step_back
     from drunner_vault.workflows.workload import Embed
 
@@ -93,35 +95,25 @@ def command(
     host = service_host(output)
     chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)
     key = wiring.trust(os.environ).signing_key()
-    signer = key.public().fingerprint
-    choices = BackupChoices(
-        chosen,
-        Embed(images),
-        level,
-        threads,
-        os.uname().nodename,
-        key.sign,
-        signer,
-        sidecar=sidecar,
-        limit=bandwidth,
-    )
+    name, signer = os.uname().nodename, key.public().fingerprint
+    choices = BackupChoices(chosen, Embed(images), level, threads, name, key.sign, signer, sidecar, bandwidth)
     places = known_places()
     with output.progress() as progress:
         if dest != "-" and places.is_store(dest):
-            address = places.address(dest)
-            kept = wiring.retention(os.environ, address.store, keep)
-            to = StoreChoices(
-                places.open(address),
-                kept,
-                wiring.timezone(os.environ),
-                output.notice,
-                time.sleep,
-                is_copying(os.environ),
-            )
+            to = store_choices(os.environ, places, dest, keep, output.notice)
             report = backup_to_store(host, service, to, choices, volume_access, progress)
         else:
             report = backup_to_file(host, service, dest, choices, volume_access, progress)
     output.document(asdict(report))
+    _tell(output, report)
+    if report.problem_count and not allow_partial:
+        _tell_partial(report)
+        return 1
+    return 0
+
+
+def _tell(output: Output, report: BackupReport) -> None:
+    """What a person should know of a backup."""
     for volume, lost in report.lost.items():
         output.note(f"{volume} was read through Docker's archive calls, which lose: {'; '.join(lost)}")
     for note in report.notes:
@@ -132,11 +124,12 @@ def command(
         f"{report.archive}: {size(report.bytes)}, {report.members} files of {size(report.content)}, "
         f"in {report.seconds:.1f} s ({report.service} paused {report.paused:.1f} s)"
     )
-    if report.problem_count and not allow_partial:
-        print(
-            f"error: {report.archive} was written, but {report.problem_count} files are not as they were",
-            file=sys.stderr,
-        )
-        print("hint: see the warnings; --allow-partial accepts such backups", file=sys.stderr)
-        return 1
-    return 0
+
+
+def _tell_partial(report: BackupReport) -> None:
+    print(
+        f"error: {report.archive} was written, but {report.problem_count} files are not as they were",
+        "hint: see the warnings; --allow-partial accepts such backups",
+        sep="\n",
+        file=sys.stderr,
+    )

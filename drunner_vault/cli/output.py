@@ -97,14 +97,19 @@ class Output:
             yield bar
 
 
+_QUIET = 3.0  # seconds: what is done sooner has a result and no progress
+
+
 class Events:
-    """Progress as lines of JSON on stdout, at most one a second: what is done, how many bytes of it, of how many (null
-    if unknown), at how many a second, and how many seconds are left (null if that cannot be told)."""
+    """Progress as lines of JSON on stdout, from the third second on and at most one a second: what is done, how many
+    bytes of it, of how many (null if unknown), at how many a second, and how many seconds are left (null if that cannot
+    be told)."""
 
     visible = True
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self._first = now() + _QUIET
         self.begin("", None)
 
     def begin(self, what: str, total: int | None) -> None:
@@ -116,7 +121,7 @@ class Events:
         """See Progress."""
         self._done += count
         now = self._now()
-        if now - self._told >= 1:
+        if now - self._told >= 1 and now >= self._first:
             self._told = now
             self._tell(self._done / (now - self._begun))
 

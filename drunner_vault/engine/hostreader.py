@@ -99,9 +99,8 @@ class TreeReader:
     def _item(self, level: _Level, name: bytes) -> TreeItem | None:
         path = level.path + b"/" + name if level.path else name
         try:
-            if name not in level.others:
-                return self._file(level.fd, name, path)
-            return self._other(level.fd, name, path)
+            item = self._file(level.fd, name, path) if name not in level.others else None
+            return item or self._other(level.fd, name, path)
         except OSError as cause:
             self._finish_file()
             gone = cause.errno == errno.ENOENT
@@ -109,7 +108,7 @@ class TreeReader:
             return None
 
     def _other(self, fd: int, name: bytes, path: bytes) -> TreeItem | None:
-        """What was no regular file when its directory was read."""
+        """What was no regular file when its directory was read, or is none any more."""
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
@@ -118,7 +117,9 @@ class TreeReader:
             self._note(path, SOCKET_NOTE)
             return None
         if kind == stat.S_IFREG:
-            return self._file(fd, name, path)
+            if (item := self._file(fd, name, path)) is None:
+                raise OSError(errno.ENOENT, "replaced while it was read")
+            return item
         if (first := self._first_name(status)) is not None:
             return _hard_link(path, status, first), ()
         link = os.readlink(name, dir_fd=fd) if kind == stat.S_IFLNK else b""
@@ -126,13 +127,19 @@ class TreeReader:
         self._remember(status, path)
         return entry, ()
 
-    def _file(self, fd: int, name: bytes, path: bytes) -> TreeItem:
-        """A regular file or a further name of one, judged by what was opened: another may take its name meanwhile."""
-        inner = self._open = _open(name, _READ, fd)
+    def _file(self, fd: int, name: bytes, path: bytes) -> TreeItem | None:
+        """A regular file or a further name of one, judged by what was opened: another may take its name meanwhile. None
+        if something else has taken it."""
+        try:
+            inner = self._open = _open(name, _READ, fd)
+        except OSError as cause:
+            if cause.errno in (errno.ELOOP, errno.ENXIO):  # now a symbolic link, or a socket
+                return None
+            raise
         status = os.fstat(inner)
         if not stat.S_ISREG(status.st_mode):
             self._finish_file()
-            raise OSError(errno.ENOENT, "replaced while it was read")
+            return None
         if status.st_nlink > 1:
             if (first := self._first_name(status)) is not None:
                 self._finish_file()

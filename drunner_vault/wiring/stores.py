@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,8 +18,9 @@ from drunner_vault.services.names import MAX_LENGTH, check_service_name
 from drunner_vault.stores.address import Address, check_option, parse_url
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.store import Store
-from drunner_vault.wiring.settings import services_root, settings
+from drunner_vault.wiring.settings import retention, services_root, settings, timezone
 from drunner_vault.workflows.finding import Places
+from drunner_vault.workflows.into_store import StoreChoices
 
 _COPYING = ".copying"  # after a service's name: the lock of those who copy its archives
 
@@ -27,6 +29,19 @@ def places(environment: Mapping[str, str], notice: Callable[[str], None]) -> Pla
     """What the name of a store or an archive means on this host. Raises BadUsage for bad settings."""
     named = {name: _named_store(name, item) for name, item in settings(environment).stores.items()}
     return Places(named, partial(_open_store, environment, notice), SYSTEM_CLOCK.now, notice)
+
+
+def store_choices(
+    environment: Mapping[str, str],
+    places: Places,
+    text: str,
+    keep: Mapping[str, str | int],
+    notice: Callable[[str], None],
+) -> StoreChoices:
+    """The store that a text names, to back up to. keep: rules of retention, instead of those in the settings."""
+    address = places.address(text)
+    kept = retention(environment, address.store, keep)
+    return StoreChoices(places.open(address), kept, timezone(environment), notice, time.sleep, is_copying(environment))
 
 
 def _named_store(name: str, stored: StoreSettings) -> Address:

@@ -133,19 +133,19 @@ def test_a_service_that_is_not_there_or_not_well_is_not_backed_up(keeper: Host, 
 
 def test_programs_get_one_document(keeper: Host, key: Key, tmp_path: Path) -> None:
     done = keeper.drunner("backup", "keeper", tmp_path / "n.backup", "-r", key.recipient, "--json")
-    report = json.loads(done.stdout)
+    report = json.loads(done.stdout.splitlines()[-1])
     assert (report["service"], report["archive"], report["encrypted"]) == ("keeper", str(tmp_path / "n.backup"), True)
     assert report["bytes"] == (tmp_path / "n.backup").stat().st_size
     assert (report["problem_count"], report["problems"], report["lost"]) == (0, [], {})
     assert report["images"] == ["test/keeper:1"]
     assert 0 <= report["paused"] <= report["seconds"]
     done = restore(keeper, tmp_path / "n.backup", "clone", "-i", key.identity, "--json")
-    document = json.loads(done.stdout)
+    document = json.loads(done.stdout.splitlines()[-1])
     assert (document["service"], document["archived"]) == ("clone", "keeper")
     assert document["volumes"] == ["drunner-keeper-data", "drunner-keeper-more"]
     assert document["members"] == report["members"]
     done = restore(keeper, tmp_path / "n.backup", "clone", "-i", key.identity, "--json", check=False)
-    error = json.loads(done.stdout)["error"]
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
     assert (done.returncode, error["kind"], error["code"], bool(error["hint"])) == (1, "ServiceExists", 1, True)
 
 

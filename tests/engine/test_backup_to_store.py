@@ -33,7 +33,7 @@ def test_an_archive_in_a_store_is_listed_with_all_that_can_be_known_without_a_ke
     host: Host, store: str, key: Key
 ) -> None:
     install_keeper(host)
-    report = json.loads(back_up(host, store, key, "--json").stdout)
+    report = json.loads(back_up(host, store, key, "--json").stdout.splitlines()[-1])
     (item,) = listed(host, store)
     assert report["archive"].endswith(str(item["key"]))
     assert (item["service"], item["complete"], item["has_sidecar"]) == ("keeper", True, True)

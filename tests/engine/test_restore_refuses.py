@@ -69,7 +69,7 @@ def test_what_is_no_archive_is_refused(attempt: Callable[..., str], tmp_path: Pa
     (tmp_path / "magic").write_bytes(b"\x28\xb5\x2f\xfd")
     assert "is empty" in attempt(tmp_path / "empty")
     assert "no archive" in attempt(tmp_path / "text")
-    assert "directory" in attempt(tmp_path)
+    assert "there is no archive" in attempt(tmp_path)
     assert "No such file" in attempt(tmp_path / "missing")
     for name in ("header", "magic", "/dev/null"):
         attempt(tmp_path / name)

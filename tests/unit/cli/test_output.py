@@ -52,6 +52,10 @@ def events_of(printed: str) -> list[dict[str, object]]:
 def test_progress_is_told_as_one_object_a_line_at_most_once_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     ticks = Ticks()
     events = Events(ticks)
+    events.advance(1)
+    ticks.now += 2.9
+    events.advance(1)
+    assert capsys.readouterr().out == ""  # what ends so soon has a result only
     for what in ("one", "two"):
         events.begin(what, 4000)
         for _ in range(40):

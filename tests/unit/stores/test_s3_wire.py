@@ -149,7 +149,7 @@ def test_an_upload_that_is_given_up_at_any_request_leaves_nothing_and_the_next_o
         assert worked or ends_well_or_not_at_all(store, bucket, name, data)
         return worked
 
-    said = try_all(bucket, data, key, twice, attempts=1)
+    said = try_all(bucket, data, key, twice, attempts=1, timeout=5.0)  # for an abort, which too is sent once
     assert " 0 failed" not in said
     with capsys.disabled():
         print(said, end="")
