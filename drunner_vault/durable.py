@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from drunner_vault.errors import AccessDenied, AlreadyExists, NoSpace, NotFound, StorageError, Unavailable
+from drunner_vault.writebehind import BehindFile, WriteBehind
 
 PARTIAL = ".partial"
 _SHOWN = 200  # bytes of a name in a hidden name for it: 255 are allowed in all
@@ -68,11 +69,14 @@ class NewFile:
         except OSError as cause:
             raise storage_error("write", path, cause) from cause
         self._open = True
-        self.stream = cast(BinaryIO, Unbuffered(self._fd, path))
+        self._behind = WriteBehind()
+        self._written = _Written(BehindFile(self._behind, self._fd, str(path)), path)
+        self.stream = cast(BinaryIO, self._written)
 
     def commit(self) -> None:
         """Make it appear. Does nothing the second time; after a failure it may be tried again."""
         if not self._committed:
+            self._written.flush()
             _publish(self._fd, self._temporary, self._path)
             self._committed = True
             self.close()
@@ -81,6 +85,7 @@ class NewFile:
         """Drop it, if it has not been committed."""
         if self._open:
             self._open = False
+            self._behind.close()
             os.close(self._fd)
             if self._temporary is not None:
                 self._temporary.unlink(missing_ok=True)
@@ -132,6 +137,28 @@ def partial_target(name: str) -> str | None:
     """What a file with such a hidden name was going to be called; None for any other name."""
     hidden, _, _ = name.removesuffix(PARTIAL).rpartition(".")
     return hidden[1:] if name.endswith(PARTIAL) and hidden.startswith(".") else None
+
+
+class _Written:
+    """Writes a new file, telling errors by the path that the user knows."""
+
+    def __init__(self, file: BehindFile, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def write(self, data: bytes) -> int:
+        try:
+            self._file.write(data)
+        except OSError as cause:
+            raise storage_error("write", self._path, cause) from cause
+        return len(data)
+
+    def flush(self) -> None:
+        """All is written when this returns, which has to be the end."""
+        try:
+            self._file.flush()
+        except OSError as cause:
+            raise storage_error("write", self._path, cause) from cause
 
 
 class Unbuffered:

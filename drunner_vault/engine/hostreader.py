@@ -13,6 +13,7 @@ from pathlib import Path
 from drunner_vault.durable import storage_error
 from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.tar import Entry, Kind, Segment
+from drunner_vault.uncached import read_at
 
 _PIECE = 1 << 20
 _AT_ONCE = 64 << 10  # files up to this size are read with one call
@@ -176,7 +177,7 @@ class TreeReader:
             while at < end:
                 size = min(end - at, _PIECE)
                 try:
-                    piece = _read(fd, size, at) or bytes(size)
+                    piece = read_at(fd, size, at) or bytes(size)
                 except OSError as cause:
                     unreadable = unreadable or f"could not be read from byte {at} on, zeros instead: {cause.strerror}"
                     piece = bytes(size)
@@ -237,21 +238,6 @@ class TreeReader:
             self._report(path, f"its extended attributes are left out: they are larger than {_MAX_XATTRS >> 20} MiB")
             return {}
         return values
-
-
-def _read(fd: int, size: int, at: int) -> bytes:
-    """Up to `size` bytes from an offset. What was not in the page cache before does not stay there: a backup should not
-    push out of it what the host is working with."""
-    cached = bytearray(size)
-    try:
-        if os.preadv(fd, [cached], at, os.RWF_NOWAIT) == size:
-            return cached  # type: ignore[return-value]  # whoever takes it only reads it
-    except OSError as cause:
-        if cause.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
-            raise
-    piece = os.pread(fd, size, at)
-    os.posix_fadvise(fd, at, size, os.POSIX_FADV_DONTNEED)
-    return piece
 
 
 def _open(name: bytes, flags: int, directory: int) -> int:

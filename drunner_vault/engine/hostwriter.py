@@ -18,8 +18,10 @@ from drunner_vault.engine.filler import Filler
 from drunner_vault.engine.trees import Report
 from drunner_vault.errors import DamagedArchive, VaultError
 from drunner_vault.tar import Entry, Kind, Segment
+from drunner_vault.writebehind import BehindFile, WriteBehind
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LARGE = 256 << 10  # bytes of a file that is written while the next is decoded
 _MANY = 1000  # small files, before a process is started to make the others
 _WAITING = 64  # directories whose last files are being made
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,6 +51,7 @@ class TreeWriter:
         self._small_files = 0
         self._filler: Filler | None = None
         self._left: list[_Open] = []  # directories to close when the filler has made all their files
+        self._behind = WriteBehind()
 
     def __enter__(self) -> TreeWriter:
         try:
@@ -67,6 +70,7 @@ class TreeWriter:
         finally:
             if self._filler:
                 self._filler.close()
+            self._behind.close()
             for directory in (*self._stack, *self._left):
                 os.close(directory.fd)
             self._stack, self._left = [], []
@@ -101,6 +105,8 @@ class TreeWriter:
             self._stack.append(_Open(entry.path, os.open(name, _DIRECTORY, dir_fd=fd), entry, entry.mtime_ns))
         elif Filler.takes(entry):
             self._small_file(fd, name, entry, content)
+        elif entry.kind is Kind.FILE and entry.size >= _LARGE and entry.segments is None:
+            self._large_file(fd, name, entry, content)
         elif entry.kind is Kind.FILE:
             self._file(fd, name, entry, content)
         elif entry.kind is Kind.HARDLINK:
@@ -118,13 +124,33 @@ class TreeWriter:
             self._filler = Filler()
         self._filler.add(fd, name, entry, b"".join(content))
 
+    def _large_file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
+        """It is whole only when all is settled; errors may come with a later file, by this one's name."""
+        inner = os.open(name, _CREATE, 0o600, dir_fd=fd)
+
+        def finish() -> None:
+            try:
+                self._attributes(inner, entry)
+            finally:
+                os.close(inner)
+
+        file = BehindFile(self._behind, inner, entry.path)
+        try:
+            for piece in content:
+                file.write(piece)
+        except OSError as cause:
+            raise self._error(cause.filename, cause) from cause
+        finally:
+            file.finish(finish)
+
     def _settled(self) -> None:
         """Wait for files that are being made, and finish the directories they are in."""
-        if self._filler:
-            try:
+        try:
+            self._behind.settle()
+            if self._filler:
                 self._filler.settle()
-            except OSError as cause:
-                raise self._error(cause.filename or b"", cause) from cause
+        except OSError as cause:
+            raise self._error(cause.filename or b"", cause) from cause
         while self._left:
             self._finish(self._left.pop(0))
 

@@ -166,15 +166,30 @@ def _run_on_pseudo_terminal(
 ) -> HookResult:
     with _pseudo_terminal() as (master, slave):
         child = _spawn(command, env, os.ttyname(slave))
-        session = _Session(master, slave, child, relay, feed)
-        try:
-            session.run()
-        except BaseException:
-            session.quiet()
-            _stop(lambda number: _signal_group(child, number), session.step, grace)
-            session.wait()
-            raise
+        with _ending(child) as ending:
+            session = _Session(master, slave, child, ending, relay, feed)
+            try:
+                session.run()
+            except BaseException:
+                session.quiet()
+                _stop(lambda number: _signal_group(child, number), session.step, grace)
+                session.wait()
+                raise
         return HookResult(_shell_code(session.code or 0), session.text())
+
+
+@contextlib.contextmanager
+def _ending(child: int) -> Iterator[int | None]:
+    """A descriptor that can be read when the child has ended; None where there are none (Linux before 5.3)."""
+    try:
+        fd = os.pidfd_open(child)
+    except OSError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -244,8 +259,12 @@ class _Session:
     processes close and reopen theirs, and we can see whether what was typed has been read.
     """
 
-    def __init__(self, master: int, slave: int, child: int, relay: BinaryIO | None, feed: BinaryIO | None) -> None:
+    def __init__(
+        self, master: int, slave: int, child: int, ending: int | None, relay: BinaryIO | None, feed: BinaryIO | None
+    ) -> None:
+        """ending: a descriptor that can be read when the child has ended, where the kernel has such."""
         self.code: int | None = None
+        self._ending = ending
         self._master = master
         self._slave = slave
         self._child = child
@@ -292,6 +311,8 @@ class _Session:
 
     def _wait_for_something(self) -> None:
         poll = select.poll()
+        if self._ending is not None:
+            poll.register(self._ending, select.POLLIN)
         poll.register(self._master, select.POLLIN | (select.POLLOUT if self._typed else 0))
         if self._feed is not None and not self._typed:
             poll.register(self._feed.fileno(), select.POLLIN)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,9 +20,10 @@ from drunner_vault.errors import BadUsage, NotFound
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.ranged import RangedSource, open_ranged
 from drunner_vault.stores.store import Store, is_key
+from drunner_vault.uncached import read_at
 
 SIDECAR = ".json"  # after an archive's name: the sidecar that every archive in a store has
-_PIECE = 8 << 20
+_FETCHED, _READ = 8 << 20, 2 << 20  # bytes asked for at once: of a store, of a file
 _AHEAD = 3  # pieces asked for before they are needed
 
 
@@ -81,8 +84,13 @@ class FileSource:
         except OSError as cause:
             raise storage_error("read", self.path, cause) from cause
         with stream:
-            size = self.path.stat().st_size if self.path.is_file() else None
-            yield OpenSource(self.name, _checked(stream, self.name), size)
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                yield OpenSource(self.name, _checked(stream.read, self.name), None)
+                return
+            fetch = _checked(lambda at, size: read_at(stream.fileno(), size, at), self.name)
+            with _ahead(fetch, status.st_size, _READ, 1) as read:
+                yield OpenSource(self.name, read, status.st_size)
 
     def ranged(self) -> AbstractContextManager[RangedSource]:
         """See ArchiveSource."""
@@ -111,7 +119,7 @@ class PipeSource:
     @contextlib.contextmanager
     def sequential(self) -> Iterator[OpenSource]:
         """See ArchiveSource."""
-        yield OpenSource(self.name, _checked(sys.stdin.buffer, self.name), None)
+        yield OpenSource(self.name, _checked(sys.stdin.buffer.read, self.name), None)
 
     def ranged(self) -> AbstractContextManager[RangedSource]:
         """See ArchiveSource."""
@@ -143,13 +151,9 @@ class StoredSource:
 
     @contextlib.contextmanager
     def sequential(self) -> Iterator[OpenSource]:
-        """See ArchiveSource. What comes next is fetched while what came is being used."""
-        with ThreadPoolExecutor(_AHEAD, "read-ahead") as pool:
-            reader = _ReadAhead(pool, partial(self.store.read, self.key), self.size)
-            try:
-                yield OpenSource(self.name, reader.read, self.size)
-            finally:
-                reader.cancel()
+        """See ArchiveSource."""
+        with _ahead(partial(self.store.read, self.key), self.size, _FETCHED, _AHEAD) as read:
+            yield OpenSource(self.name, read, self.size)
 
     @contextlib.contextmanager
     def ranged(self) -> Iterator[RangedSource]:
@@ -166,11 +170,24 @@ class StoredSource:
         return self.store, self.key
 
 
+@contextlib.contextmanager
+def _ahead(fetch: Callable[[int, int], bytes], size: int, piece: int, threads: int) -> Iterator[Callable[[int], bytes]]:
+    """Reads `size` bytes from start to end, in pieces fetched by offset and length. What comes next is fetched while
+    what came is being used."""
+    with ThreadPoolExecutor(threads, "read-ahead") as pool:
+        reader = _ReadAhead(pool, fetch, size, piece)
+        try:
+            yield reader.read
+        finally:
+            reader.cancel()
+
+
 class _ReadAhead:
-    def __init__(self, pool: ThreadPoolExecutor, fetch: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, fetch: Callable[[int, int], bytes], size: int, piece: int) -> None:
         self._pool = pool
         self._fetch = fetch
         self._size = size
+        self._length = piece
         self._asked = 0
         self._coming: deque[Future[bytes]] = deque()
         self._piece = memoryview(b"")
@@ -191,16 +208,18 @@ class _ReadAhead:
 
     def _ask(self) -> None:
         while len(self._coming) <= _AHEAD and self._asked < self._size:
-            length = min(_PIECE, self._size - self._asked)
+            length = min(self._length, self._size - self._asked)
             self._coming.append(self._pool.submit(self._fetch, self._asked, length))
             self._asked += length
 
 
-def _checked(stream: object, name: str) -> Callable[[int], bytes]:
-    def read(size: int) -> bytes:
+def _checked(call: Callable[..., bytes], name: str) -> Callable[..., bytes]:
+    """The same call, whose failures are errors of ours."""
+
+    def checked(*arguments: int) -> bytes:
         try:
-            return stream.read(size)  # type: ignore[attr-defined, no-any-return]
+            return call(*arguments)
         except OSError as cause:
             raise storage_error("read", name, cause) from cause
 
-    return read
+    return checked

@@ -104,10 +104,10 @@ class DrunnerService:
         If it is interrupted itself, it is called once more.
         """
         host, home = self._host, self._home
-        hook = home.dialect().hook(Event.BACKUP_END)
+        dialect = home.dialect()
         with host.staging(home.name) as directory:
-            command = [str(home.servicerunner), str(hook), str(directory)]
-            success = [code for code in range(256) if home.dialect().succeeded(Event.BACKUP_END, code)]
+            command = [str(home.servicerunner), str(dialect.hook(Event.BACKUP_END)), str(directory)]
+            success = [code for code in range(256) if dialect.succeeded(Event.BACKUP_END, code)]
             promise = paused.begin(
                 host.root, home.name, command, cwd=Path.cwd(), env=host.hook_environment(), success=success
             )

@@ -85,7 +85,8 @@ def test_a_dead_upload_is_a_leftover_where_files_need_names(store: LocalStore) -
     upload = store.begin("host/service/name.age")
     upload.write(b"12345")
     (leftover,) = store.leftovers()
-    assert (leftover.key, leftover.size) == ("host/service/name.age", 5)
+    assert leftover.key == "host/service/name.age"
+    assert leftover.size <= 5  # what has reached the disk so far
     assert abs(leftover.active - dt.datetime.now(dt.UTC)) < dt.timedelta(minutes=1)
     assert keys(store) == set()
     assert list(store.leftovers("host/serv")) == []
