@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 
+from drunner_vault.alongside import Alongside
 from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.frames import Sink
 from drunner_vault.archive.manifest import Manifest
@@ -106,11 +107,12 @@ class HashingSink:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._hashes = ChunkHashes(CHUNK)
+        self._hashing = Alongside(self._hashes.update)
 
     def write(self, data: bytes) -> None:
         """Take all of `data`."""
         self._sink.write(data)
-        self._hashes.update(data)
+        self._hashing.give(data)
 
     def sidecar(self, archive: str, manifest: Manifest, age_header: bytes, recipients: list[str]) -> Sidecar:
         """The sidecar of all that was written, under the archive's file name."""
@@ -119,6 +121,7 @@ class HashingSink:
 
     def measured(self, facts: Sidecar) -> Sidecar:
         """The same sidecar, with size and hashes of all that was written."""
+        self._hashing.settle()
         whole, chunks = self._hashes.finish()
         return replace(facts, size=self._hashes.size, sha256=whole, chunk_size=CHUNK, chunks=chunks)
 
@@ -133,7 +136,7 @@ class ChunkHashes:
         self._chunks: list[str] = []
         self.size = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """The next bytes of the stream."""
         self._whole.update(data)
         self.size += len(data)

@@ -44,7 +44,6 @@ class Multipart:
         """Have a part sent; waits while enough are on their way. Raises StorageError, that of an earlier part too."""
         self._create()
         self._collect(lambda: self._has_room(part))
-        self._digests[part.number] = part.digest()
         self._sending[self._pool.submit(self._upload, part)] = part
 
     def check(self) -> None:
@@ -104,7 +103,8 @@ class Multipart:
                 self._bucket.drop(self._key, upload.upload_id, ABORT_ATTEMPTS)
 
     def _upload(self, part: Part) -> str:
-        """Send a part. Returns the server's ETag."""
+        """Send a part, in a thread of its own. Returns the server's ETag."""
+        self._digests[part.number] = part.digest()
         return str(self._bucket.client.repeat(lambda: self._upload_once(part), self._stop)["ETag"])
 
     def _upload_once(self, part: Part) -> Answer:

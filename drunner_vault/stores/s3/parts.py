@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from drunner_vault.alongside import Alongside
 from drunner_vault.errors import NoSpace, StorageError, Unavailable
 
 MIB = 1 << 20
@@ -76,6 +77,7 @@ class Part:
         self.size = 0
         self._capacity = capacity
         self._md5 = hashlib.md5(usedforsecurity=False)
+        self._digesting = Alongside(self._md5.update)
         self._file: BinaryIO = io.BytesIO() if in_memory else _spool()
 
     @property
@@ -92,12 +94,13 @@ class Part:
                 self._file.flush()
         except OSError as cause:
             raise _cannot_keep(cause) from cause
-        self._md5.update(taken)
+        self._digesting.give(taken)
         self.size += len(taken)
         return len(taken)
 
     def digest(self) -> bytes:
-        """MD5 of what is in it, 16 bytes: S3's own check against damage on the way."""
+        """MD5 of what is in it, 16 bytes: S3's own check against damage on the way. For one thread at a time."""
+        self._digesting.settle()
         return self._md5.digest()
 
     def md5(self) -> str:

@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Mapping
 
+from drunner_vault.alongside import Alongside
 from drunner_vault.errors import AlreadyExists, StorageError, Unavailable
 from drunner_vault.stores.s3.bucket import Bucket, Found
 from drunner_vault.stores.s3.client import Answer
@@ -37,6 +38,7 @@ class S3Upload:
         self._multipart: Multipart | None = None
         self._size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
+        self._digesting = Alongside(self._md5.update)
         self._broken: BaseException | None = None
         self._last_sent = False
         self._asked = False  # for the object to appear
@@ -63,6 +65,7 @@ class S3Upload:
             return
         self._require_intact()
         try:
+            self._digesting.settle()
             self._store()
             self._prove()
         except Unavailable:
@@ -98,7 +101,7 @@ class S3Upload:
                 self._send_part()
                 self._part = self._plan.part(self._part.number + 1)
             taken = view[: self._part.fill(view)]
-            self._md5.update(taken)
+            self._digesting.give(taken)
             self._size += len(taken)
             view = view[len(taken) :]
 
