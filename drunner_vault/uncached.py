@@ -35,6 +35,14 @@ def read_at(fd: int, size: int, at: int) -> bytes:
     return read
 
 
+def is_cached(fd: int) -> bool:
+    """Whether the file's first byte would come from the page cache."""
+    try:
+        return os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT) > 0
+    except OSError as cause:
+        return cause.errno != errno.EAGAIN
+
+
 def write_at(fd: int, buffer: mmap.mmap, size: int, at: int) -> None:
     """All of the buffer's first `size` bytes to a place in the file. at: a multiple of 4096."""
     whole = size - size % _BLOCK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import os
 import stat
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.durable import storage_error
+from drunner_vault.engine.prefetch import Prefetch
 from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.tar import Entry, Kind, Segment
-from drunner_vault.uncached import read_at
+from drunner_vault.uncached import is_cached, read_at
 
 _PIECE = 1 << 20
 _AT_ONCE = 64 << 10  # files up to this size are read with one call
+_SAMPLE = 8  # of so many small files one is asked whether it is in the page cache
 _SPARSE_BLOCK = 512
 _MAX_RUNS = 1 << 15  # of data in one file: their map has to fit into a frame of the archive, and so has its index row
 _MAX_XATTRS = 4 << 20  # bytes of extended attributes, for the same reason
@@ -36,12 +39,18 @@ SOCKET_NOTE = "socket, not carried: the program that listens on it makes it anew
 @dataclass
 class _Level:
     """A directory that is being read: its descriptor, path, the names still to come, and those that were no regular
-    files when it was listed."""
+    files when it was listed. ahead: fetches the files to come, if they are not in the page cache."""
 
     fd: int
     path: bytes
     names: Iterator[bytes]
     others: set[bytes]
+    ahead: Prefetch | None = None
+
+    def close(self) -> None:
+        if self.ahead:
+            self.ahead.close()
+        os.close(self.fd)
 
 
 class TreeReader:
@@ -57,6 +66,8 @@ class TreeReader:
         self._note = note
         self._links: dict[tuple[int, int], bytes] = {}
         self._open: int | None = None  # the file whose data is being taken
+        self._small_files = 0
+        self._cold = False  # whether the last small file that was asked was not in the page cache
         self._levels: list[_Level] = []  # a stack of our own: a volume may be nested deeper than Python's
 
     def __iter__(self) -> Iterator[TreeItem]:
@@ -76,11 +87,11 @@ class TreeReader:
                     if self._levels[-1] is not level:
                         break
                 else:
-                    os.close(self._levels.pop().fd)
+                    self._levels.pop().close()
         finally:
             self._finish_file()
             while self._levels:
-                os.close(self._levels.pop().fd)
+                self._levels.pop().close()
 
     def _descend(self, fd: int, path: bytes) -> TreeItem:
         """Go on inside a directory that was opened; returns its own entry."""
@@ -148,11 +159,27 @@ class TreeReader:
             self._remember(status, path)
         entry = self._entry(path, status, inner, segments=_data_runs(inner, status))
         if entry.size <= _AT_ONCE and entry.segments is None:
-            data = os.pread(inner, entry.size + 1, 0)
+            data = self._small(inner, entry.size + 1)
             if len(data) == entry.size:  # not a byte more or less: it is as it was
                 self._finish_file()
                 return entry, (data,) if data else ()
         return entry, self._content(inner, entry)
+
+    def _small(self, fd: int, size: int) -> bytes:
+        """Up to `size` bytes of a file. What has to come from the disk does not stay in the page cache, and what comes
+        next in its directory is fetched meanwhile."""
+        level = self._levels[-1]
+        if level.ahead is None and (self._cold or not self._small_files % _SAMPLE) and size > 1:
+            self._cold = not is_cached(fd)
+        self._small_files += 1
+        if not self._cold:
+            return os.pread(fd, size, 0)
+        if level.ahead is None:
+            level.ahead = Prefetch(level.fd, (name for name in copy.copy(level.names) if name not in level.others))
+        level.ahead.advance()
+        data = os.pread(fd, size, 0)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        return data
 
     def _finish_file(self) -> None:
         """Close the file whose data has been taken."""

@@ -1,0 +1,83 @@
+"""Reading a directory that is on the disk and not in the page cache."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drunner_vault.engine.hostreader import TreeReader
+from drunner_vault.uncached import is_cached
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Small files in two directories, a larger one and a link, none of them in the page cache."""
+    if not os.major(tmp_path.stat().st_dev):
+        pytest.skip("this file system may keep everything in memory")
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        for number in range(700):
+            (tmp_path / place / f"{number:04}").write_bytes(random.Random(number).randbytes(100 + number % 4000))
+    (tmp_path / "b" / "large").write_bytes(bytes(3 << 20))
+    (tmp_path / "b" / "link").symlink_to("0000")
+    os.sync()
+    for path in files(tmp_path):
+        fd = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+    return tmp_path
+
+
+def files(tree: Path) -> Iterator[Path]:
+    return (path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def cached(tree: Path) -> list[Path]:
+    """Files whose beginning is in the page cache. Asking brings it there, so this can be asked once."""
+    found = []
+    for path in files(tree):
+        fd = os.open(path, os.O_RDONLY)
+        if is_cached(fd):
+            found.append(path)
+        os.close(fd)
+    return found
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def read(tree: Path, stop_after: int = 0) -> dict[str, bytes]:
+    complaints: list[object] = []
+
+    def complain(path: bytes, text: str) -> None:
+        complaints.append((path, text))
+
+    found = {}
+    for number, (entry, content) in enumerate(TreeReader(tree, complain, complain)):
+        found[entry.path.decode()] = b"".join(content)
+        if number == stop_after > 0:
+            break
+    assert complaints == []
+    return found
+
+
+def test_what_comes_from_the_disk_is_the_same_and_does_not_stay_in_the_page_cache(tree: Path) -> None:
+    found = read(tree)
+    assert len(cached(tree)) < 70  # of 1,401: those that were fetched a moment too late
+    assert {name: data for name, data in found.items() if data} == {
+        str(path.relative_to(tree)): path.read_bytes() for path in files(tree)
+    }
+    assert list(found) == sorted(found)
+
+
+def test_nothing_is_left_when_reading_ends_early(tree: Path) -> None:
+    before = open_files()
+    read(tree, stop_after=300)
+    assert open_files() == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
