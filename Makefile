@@ -36,8 +36,9 @@ $(INSTALLED): pyproject.toml
 	scripts/make-venv.sh "$(PYTHON)" "$(VENV)"
 	touch $@
 
+# Two at a time: tests of engines and servers wait more than they work. Each half has engines of its own.
 test: setup
-	$(BIN)/python -m pytest tests --ignore=tests/interop
+	$(BIN)/python -m pytest tests --ignore=tests/interop -n 2 --dist loadfile
 
 interop: setup interop-packages
 	$(BIN)/python -m pytest tests/interop

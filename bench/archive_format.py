@@ -16,8 +16,8 @@ from drunner_vault.archive import VOLUMES, ArchiveWriter, Manifest, ServiceRecor
 from drunner_vault.engine.hostreader import TreeReader
 from drunner_vault.stores.ranged import RangedSource, open_ranged
 from drunner_vault.tar import Entry, Kind
-from drunner_vault.workflows.looking import listing
-from drunner_vault.workflows.opening import opened_at_random
+from drunner_vault.workflows.archives.looking import listing
+from drunner_vault.workflows.archives.opening import opened_at_random
 
 _MIB = 1 << 20
 _FILE = 32 * _MIB

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.datasets import RECIPES
 from bench.machine import machine
 from bench.picture import picture
-from bench.stages import AGE, BLAKE3, READ, SERIAL, TAR, WRITE, ZSTD, ZSTD_ALL, Profile
+from bench.stages import AGE, BLAKE3, READ, SERIAL, TAR, ZSTD, ZSTD_ALL, Profile
 from bench.table import Figure, Row, markdown
 from bench.workbench import Workbench
 
@@ -128,18 +128,18 @@ def _explained(profile: Profile) -> str:
 
 def _bound(profile: Profile) -> str:
     """Which of the two kinds of stages the whole waits for."""
-    in_order = sum(profile.seconds[stage] for stage in (READ, TAR, AGE, WRITE))
+    in_order = sum(profile.seconds[stage] for stage in (READ, TAR, AGE))
     beside = profile.seconds[ZSTD] + profile.seconds[BLAKE3]
     if in_order > profile.work / profile.cores:
         return (
             f"zstd and the digests of frames ({beside:.2f} s with those of files) run on threads beside the rest, but "
-            f"what has to be done in order, reading, tar, age and writing ({in_order:.2f} s), is the longer part: more "
+            f"what one thread has to do in order, reading, tar and age ({in_order:.2f} s), is the longer part: more "
             "cores would help little."
         )
     return (
         f"zstd and the digests of frames ({beside:.2f} s with those of files) are the longer part, and are spread over "
-        f"all cores; reading, tar, age and writing ({in_order:.2f} s) are done in order beside them. More cores help "
-        "until these are what remains."
+        f"all cores; reading, tar and age ({in_order:.2f} s) are done in order beside them, and writing by a thread of "
+        "its own. More cores help until reading is what remains."
     )
 
 

@@ -1,7 +1,8 @@
 """Where the time of a backup goes: its stages one after the other, each timed alone, in one process on one core.
 
-A backup does them at the same time: zstd and the digests of frames on as many threads as there are cores, all else on
-one. So their sum is the work there is, and what the whole takes beside it says how well they overlap.
+A backup does them at the same time: zstd and the digests of frames on as many threads as there are cores, writing on a
+thread of its own, all else on one. So their sum is the work there is, and what the whole takes beside it says how well
+they overlap.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from drunner_vault.age import EncryptWriter, X25519Identity
 from drunner_vault.archive.frames import default_threads
 from drunner_vault.archive.index import Spool, member_row
 from drunner_vault.archive.layout import CONTENT_FRAME, LARGE_MEMBER, SHARED_FRAME
+from drunner_vault.durable import new_file
 from drunner_vault.engine.hostreader import TreeReader
-from drunner_vault.memory import keep_buffers
+from drunner_vault.memory import expect_bulk_work
 from drunner_vault.tar import Kind, Member, encode_header, padding
+from drunner_vault.writebehind import BehindFile, WriteBehind
 
 READ, TAR, BLAKE3, ZSTD, ZSTD_ALL, AGE, WRITE = (
     "read the volume",
@@ -120,17 +123,18 @@ class _Clock:
 
 
 class _TimedSink:
-    """Writes into a file, and knows how long that took."""
+    """Writes into a file as a backup does, but waits for each piece, and knows how long that took."""
 
-    def __init__(self, fd: int, clock: _Clock) -> None:
-        self._fd = fd
+    def __init__(self, file: BehindFile, behind: WriteBehind, clock: _Clock) -> None:
+        self._file = file
+        self._behind = behind
         self._clock = clock
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes) -> None:
         start = time.perf_counter()
-        taken = os.write(self._fd, data)
+        self._file.write(data)
+        self._behind.settle()
         self._clock.timed(WRITE, start)
-        return taken
 
 
 @dataclass
@@ -187,13 +191,19 @@ def _stages(root: Path, scratch: Path) -> _Tree:
     """One pass over a tree, a stage at a time."""
     clock = _Clock()
     tree = _Tree(root, clock)
-    with tempfile.TemporaryFile(dir=scratch, buffering=0) as stream, ThreadPoolExecutor(default_threads()) as pool:
-        sink = EncryptWriter(_TimedSink(stream.fileno(), clock), [X25519Identity.generate().recipient()])
+    with (
+        tempfile.TemporaryFile(dir=scratch, buffering=0) as stream,
+        WriteBehind() as behind,
+        ThreadPoolExecutor(default_threads()) as pool,
+    ):
+        file = BehindFile(behind, stream.fileno(), "the archive")
+        sink = EncryptWriter(_TimedSink(file, behind, clock), [X25519Identity.generate().recipient()])
         frames = tree.frames()
         while batch := list(itertools.islice(frames, _BATCH)):
             _pack(batch, pool, sink, clock)
         sink.close()
         start = time.perf_counter()
+        file.flush()
         os.fsync(stream.fileno())
         clock.timed(WRITE, start)
     return tree
@@ -232,11 +242,13 @@ def _compressed(frame: bytes) -> bytes:
 
 def _whole(root: Path, scratch: Path) -> float:
     """Seconds that a backup of the tree takes with all stages at once."""
-    with tempfile.TemporaryFile(dir=scratch, buffering=0) as stream:
-        start = time.perf_counter()
+    archive = scratch / "whole.age"
+    start = time.perf_counter()
+    with new_file(archive) as stream:
         write_archive(stream, X25519Identity.generate(), TreeReader(root, _ignore, _ignore))
-        os.fsync(stream.fileno())
-        return time.perf_counter() - start
+    taken = time.perf_counter() - start
+    archive.unlink()
+    return taken
 
 
 def _ignore(path: bytes, text: str) -> None:
@@ -246,7 +258,7 @@ def _ignore(path: bytes, text: str) -> None:
 def main() -> None:
     """`python -m bench.stages NAME TREE SCRATCH`: prints the profile of a tree, as JSON."""
     name, root, scratch = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    keep_buffers()
+    expect_bulk_work()
     tree = min((_stages(root, scratch) for _ in range(2)), key=lambda done: sum(done.clock.seconds.values()))
     whole = min(_whole(root, scratch) for _ in range(2))
     print(json.dumps(asdict(Profile(name, tree.content, tree.members, tree.clock.seconds, whole, default_threads()))))

@@ -13,10 +13,12 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from drunner_vault.errors import AccessDenied, AlreadyExists, NoSpace, NotFound, StorageError, Unavailable
-from drunner_vault.writebehind import BehindFile, WriteBehind
+
+if TYPE_CHECKING:
+    from drunner_vault.writebehind import BehindFile
 
 PARTIAL = ".partial"
 _SHOWN = 200  # bytes of a name in a hidden name for it: 255 are allowed in all
@@ -61,6 +63,8 @@ class NewFile:
 
     def __init__(self, path: Path, mode: int = 0o600) -> None:
         self._path = path
+        from drunner_vault.writebehind import BehindFile, WriteBehind  # most commands write nothing
+
         self._committed = False
         try:
             if path.is_symlink() or path.exists():

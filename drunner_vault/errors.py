@@ -30,6 +30,7 @@
         ├── ServiceExists
         ├── ServiceBusy
         ├── BadImage                the image is not a service
+        ├── DrillFailed             an archive was drilled, and its service did not come back
         └── HookFailed
 
 The message says what failed and why; the hint says what to do next. Both are one line, without a full stop at
@@ -172,6 +173,10 @@ class ServiceBusy(ServiceError):
 
 class BadImage(ServiceError):
     """The image does not follow the service conventions."""
+
+
+class DrillFailed(ServiceError):
+    """A service was restored for a drill, or was to be, and is not well."""
 
 
 class HookFailed(ServiceError):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _LARGE = 64 << 20
+_SELDOM = 100_000  # objects more than before, until those in cycles are looked for
 
 
-def keep_buffers() -> None:
+def expect_bulk_work() -> None:
     """Have the C library reuse buffers of a MiB instead of asking the kernel for each anew, which costs a third of the
-    time of bulk work. Does nothing where the C library has no such settings."""
+    time of bulk work, if it has such settings; and look for garbage in cycles seldom, since there is next to none."""
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

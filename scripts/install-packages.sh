@@ -10,7 +10,7 @@ readonly ENGINE=(
 readonly TOOLS=(
     age:age zstd:zstd bash-static:bash-static setfacl:acl getfattr:attr setcap:libcap2-bin bsdtar:libarchive-tools
     docker-registry:docker-registry htpasswd:apache2-utils ssh:openssh-client sshd:openssh-server git:git
-    flock:util-linux tar:tar
+    flock:util-linux tar:tar cron:cron systemd-analyze:systemd zbarimg:zbar-tools pdftoppm:poppler-utils
 )
 readonly INTEROP=(node:nodejs npm:npm)
 readonly BENCH=(restic:restic borg:borgbackup age:age zstd:zstd)
@@ -31,6 +31,15 @@ missing() {
 # A busybox that needs the host's libraries is of no use in an image of its own.
 missing_busybox() {
     if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then echo busybox-static; fi
+}
+
+# Any browser of Chromium's make prints a page; without a font it prints none of its letters.
+missing_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null; then return; fi
+    done
+    printf '%s\n' chromium fonts-dejavu-core
 }
 
 install() {
@@ -73,6 +82,7 @@ packages_of() {
         tools)
             missing "${TOOLS[@]}"
             missing_busybox
+            missing_browser
             ;;
         interop) missing "${INTEROP[@]}" ;;
         bench) missing "${BENCH[@]}" ;;

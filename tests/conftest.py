@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import engines
+from support import engines, scanning
 from support import registry as registries
 from support.engines import Host
 from support.registry import Registry
@@ -18,6 +19,29 @@ from support.registry import Registry
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+TALLY = "tally"
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """``tally("9 cases, 3 of them …")``: said at the end of the run, wherever the test ran."""
+    return lambda text: request.node.user_properties.append((TALLY, text))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have counted."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    lines = [
+        f"{report.nodeid.rpartition('/')[2]}: {text}"
+        for report in reports
+        for name, text in report.user_properties
+        if name == TALLY
+    ]
+    if lines:
+        terminalreporter.section("counted")
+        terminalreporter.write_line("\n".join(sorted(lines)))
 
 
 def require(missing: str) -> None:
@@ -83,3 +107,22 @@ def registry(host_a: Host, engines_directory: Path) -> Iterator[Registry]:
     require(registries.missing_parts())
     with registries.private_registry(host_a, engines_directory / "registry") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def scanner() -> None:
+    """A reader of QR codes is here."""
+    require(scanning.missing_scanner())
+
+
+@pytest.fixture(scope="session")
+def printer(scanner: None) -> None:
+    """A browser that prints, and what makes pictures of it, are here too."""
+    require(scanning.missing_printer())
+
+
+@pytest.fixture(scope="session")
+def systemd() -> None:
+    """What judges units of systemd, and works on the files of a host that does not run."""
+    absent = [name for name in ("systemd-analyze", "systemctl") if shutil.which(name) is None]
+    require(f"tests of timers need {' and '.join(absent)}" if absent else "")

@@ -5,7 +5,7 @@ recipients → lock ─ header ─┐                     ┌─ header → unlo
 plaintext → chunks, sealed ─┘                     └─ chunks, opened → plaintext
 """
 
-from drunner_vault.age.armor import ARMOR_BEGIN, dearmor
+from drunner_vault.age.armor import ARMOR_BEGIN, armored, dearmor
 from drunner_vault.age.header import MAGIC, Header, Stanza
 from drunner_vault.age.identities import parse_identities
 from drunner_vault.age.keys import Identity, Recipient
@@ -44,6 +44,7 @@ __all__ = [
     "Stanza",
     "X25519Identity",
     "X25519Recipient",
+    "armored",
     "chunk_cipher",
     "dearmor",
     "parse_identities",

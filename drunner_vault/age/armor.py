@@ -1,6 +1,7 @@
 """The ASCII form of an age file: strict PEM (C2SP age.md, "ASCII armor"; RFC 7468, section 3, figure 3).
 
-Only reading. LF and CRLF end a line; white space is accepted before and after the block, and nothing else is.
+Read from a stream, LF and CRLF end a line; white space is accepted before and after the block, and nothing else is.
+Written for small files only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ _WHITE_SPACE = b" \t\r\n"
 _WHITE_SPACE_LIMIT = 1024
 _COLUMNS = 64
 _LINE_LIMIT = 128
+
+
+def armored(data: bytes) -> bytes:
+    """The ASCII form of a small binary age file."""
+    text = base64.b64encode(data)
+    lines = [text[start : start + _COLUMNS] for start in range(0, len(text), _COLUMNS)]
+    return b"\n".join([ARMOR_BEGIN, *lines, _ARMOR_END, b""])
 
 
 def dearmor(source: ByteSource) -> ArmorReader:

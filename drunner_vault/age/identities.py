@@ -40,7 +40,7 @@ def _decrypt(data: bytes, source: str, passphrase: Callable[[], str] | None) -> 
         if read_header(io.BytesIO(data)).recipient_types != [scrypt.KIND]:
             raise BadKey(f"{source} is encrypted, and not with a passphrase", "decrypt it with age first")
         if passphrase is None:
-            raise NoKey(f"{source} is encrypted with a passphrase, and none was given", "give its passphrase")
+            raise NoKey(f"{source} is encrypted with a passphrase, and none was given", "type it at a terminal")
         return DecryptReader(io.BytesIO(data), [ScryptIdentity(passphrase())]).read()
     except WrongKey as error:
         raise WrongKey(f"the passphrase does not open {source}", "give the passphrase of the identity file") from error

@@ -220,8 +220,8 @@ class MemberRow:
 
     @property
     def end(self) -> int:
-        """The tar offset right after its last byte, or after its first header byte if it has no data."""
-        return self.content + self.stored if self.stored else max(self.offset, self.content) + 1
+        """The tar offset right after its last byte; after its first header byte, if it is of a kind without data."""
+        return max(self.content + self.stored, self.offset + 1)
 
 
 def parse_member_row(line: bytes) -> MemberRow:

@@ -17,8 +17,8 @@ from functools import partial
 from drunner_vault.archive import Sidecar, archive_service, archive_stamp, parse_sidecar, parse_sidecar_head
 from drunner_vault.archive.sidecar import HEAD, SUFFIX
 from drunner_vault.catalog.judging import judge
-from drunner_vault.catalog.records import Record, RecordKind, parse_record, parse_stamp
-from drunner_vault.errors import AccessDenied, DamagedArchive, NotFound
+from drunner_vault.catalog.records import Record, RecordKind, parse_record, parse_stamp, read_record
+from drunner_vault.errors import AccessDenied, DamagedArchive, NotFound, StorageError
 from drunner_vault.stores.ranged import RangedSource
 from drunner_vault.stores.store import Store, StoredObject, is_key
 
@@ -34,8 +34,10 @@ class Archive:
 
     size: in bytes; 0 if only its sidecar or records are left. recipients: the kinds it is encrypted to; none: in the
     clear. sealed_to, signer, problems: see Sidecar. has_sidecar: whether it was committed with one. fault: why it is
-    not complete, empty if it is. modified: when it appeared here. verified, damaged, accepted, suspect: when a record
-    last said so. keys: of all objects that belong to it, the sidecar first, which has to go first.
+    not complete, empty if it is. modified: when it appeared here. verified, damaged, accepted, suspect,
+    rehearsed, drilled, drill_failed: when a record last said so. drill_seconds: how long its service took to come back
+    then. keys: of all objects that belong to it, the sidecar first, which has to go
+    first.
     """
 
     key: str
@@ -55,6 +57,10 @@ class Archive:
     damaged: dt.datetime | None = None
     accepted: dt.datetime | None = None
     suspect: dt.datetime | None = None
+    rehearsed: dt.datetime | None = None
+    drilled: dt.datetime | None = None
+    drill_failed: dt.datetime | None = None
+    drill_seconds: float | None = None
     locked_until: dt.datetime | None = None
     keys: tuple[str, ...] = ()
 
@@ -172,6 +178,10 @@ def _archive(store: Store, found: _Found) -> Archive:
         damaged=damaged,
         accepted=_last(found, RecordKind.ACCEPTED),
         suspect=_last(found, RecordKind.SUSPECT),
+        rehearsed=_last(found, RecordKind.REHEARSED),
+        drilled=_last(found, RecordKind.DRILLED),
+        drill_failed=_last(found, RecordKind.DRILL_FAILED),
+        drill_seconds=_drill_seconds(store, found),
         locked_until=_locked_until(store, found),
         keys=tuple(_keys(found)),
     )
@@ -226,6 +236,18 @@ def _verdict(found: _Found, fault: str, verified: dt.datetime | None, damaged: d
 
 def _last(found: _Found, kind: RecordKind) -> dt.datetime | None:
     return max((record.at for record in found.records if record.kind is kind), default=None)
+
+
+def _drill_seconds(store: Store, found: _Found) -> float | None:
+    """How long the last good drill took: the one thing that a record's name does not say."""
+    drills = [record for record in found.records if record.kind is RecordKind.DRILLED]
+    if not drills:
+        return None
+    try:
+        seconds = read_record(store, max(drills, key=lambda record: record.at)).get("seconds")
+    except StorageError:
+        return None
+    return float(seconds) if isinstance(seconds, (int, float)) else None
 
 
 def _locked_until(store: Store, found: _Found) -> dt.datetime | None:

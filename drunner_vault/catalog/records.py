@@ -20,6 +20,7 @@ from drunner_vault.stores.store import Store, put
 
 _NAME = re.compile(r"(?P<archive>.+\.tar\.zst(\.age)?)\.(?P<kind>[a-z]+)-(?P<stamp>[0-9]{8}T[0-9]{6}Z)\.json")
 
+_LONGEST = 1 << 20  # bytes; ours have some hundred
 _FIRST_YEAR = 1970  # no clock of ours shows an earlier one
 
 
@@ -30,6 +31,9 @@ class RecordKind(Enum):
     DAMAGED = "damaged"  # read, and something was not
     SUSPECT = "suspect"  # much smaller or larger than those before it; deletes of its service wait for a person
     ACCEPTED = "accepted"  # a person has said that its size is right
+    DRILLED = "drilled"  # restored apart, and the service was well
+    DRILL_FAILED = "drillfailed"  # restored apart, or nearly, and it was not
+    REHEARSED = "rehearsed"  # an identity that was offered opened it
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,18 @@ def try_record(store: Store, archive: str, kind: RecordKind, at: dt.datetime, de
     except StorageError:
         return False
     return True
+
+
+def read_record(store: Store, record: Record) -> dict[str, Any]:
+    """What a record says beyond its name; nothing if that makes no sense. Raises StorageError."""
+    size = store.stat(record.key).size
+    if size > _LONGEST:
+        return {}
+    try:
+        document = json.loads(store.read(record.key, 0, size))
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def parse_stamp(text: str) -> dt.datetime | None:

@@ -24,6 +24,7 @@ _HEADER = (
     "FOR",
     "SIGNED BY",
     "VERIFIED",
+    "DRILLED",
     "LOCKED UNTIL",
     "STATE",
     "ARCHIVE",
@@ -93,6 +94,16 @@ def _document(item: Archive, now: dt.datetime) -> dict[str, Any]:
     return {**values, "complete": item.complete, "age_seconds": round((now - item.created).total_seconds())}
 
 
+def _drilled(item: Archive) -> str:
+    """When a drill was held last, and how long the service took to come back."""
+    if item.drill_failed and (item.drilled is None or item.drill_failed > item.drilled):
+        return f"failed {item.drill_failed:%Y-%m-%d}"
+    if item.drilled is None:
+        return "-"
+    taken = "" if item.drill_seconds is None else f": {item.drill_seconds:.0f} s"
+    return f"{item.drilled:%Y-%m-%d}{taken}"
+
+
 def _row(item: Archive, now: dt.datetime) -> tuple[str, ...]:
     state = "complete" if item.complete else item.fault
     if item.complete and item.problems:
@@ -108,6 +119,7 @@ def _row(item: Archive, now: dt.datetime) -> tuple[str, ...]:
         ", ".join(item.sealed_to or item.recipients) or ("nobody: in the clear" if item.complete else "-"),
         item.signer[:17] or "-",
         f"{item.verified:%Y-%m-%d}" if item.verified else "-",
+        _drilled(item),
         f"{item.locked_until:%Y-%m-%d}" if item.locked_until else "-",
         state,
         item.key,

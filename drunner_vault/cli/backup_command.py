@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     epilog="Example: drunner-vault backup notes s3://backups/production -r age1…, or: PASS=secret drunner-vault backup "
     "notes n.backup"
 )
-@click.argument("service")
-@click.argument("dest", default="./")
+@click.argument("service", required=False)
+@click.argument("dest", required=False)
+@click.option("--all", "all_services", is_flag=True, help="Every service of this host; only DEST is named then.")
 @recipient_options
 @click.option(
     "--images",
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
 @access_option
 @common_options
 def command(
-    service: str,
-    dest: str,
+    service: str | None,
+    dest: str | None,
+    all_services: bool,
     keep: dict[str, str | int],
     recipients: tuple[str, ...],
     recipient_files: tuple[Path, ...],
@@ -75,20 +77,33 @@ def command(
 
     In a store the archive is HOST/SERVICE/SERVICE-TIME.tar.zst.age, with a sidecar to list and check it by
     without a key. A store that locks archives does so until retention (--keep-…, or the settings) lets them go.
+
+    With --all every service is backed up, each independent of the others; exits 1 if one failed.
     """
+    if all_services:
+        if dest is not None:
+            raise click.UsageError("with --all, only DEST is named")
+        from drunner_vault.cli.backup_all import back_up_all
+
+        return back_up_all(click.get_current_context(), service or "./", as_json=as_json)
+    if service is None:
+        raise click.UsageError("name a service, or say --all")
+    dest = dest or "./"
     from drunner_vault import wiring
-    from drunner_vault.memory import keep_buffers
+    from drunner_vault.memory import expect_bulk_work
     from drunner_vault.wiring.stores import store_choices
+    from drunner_vault.wiring.unattended import history_of_hand
     from drunner_vault.workflows.backup import BackupChoices
     from drunner_vault.workflows.backup_service import backup_to_file, backup_to_store
     from drunner_vault.workflows.pace import step_back
+    from drunner_vault.workflows.unattended.recording import recorded_backup
     from drunner_vault.workflows.workload import Embed
 
     if dest == "-" and as_json:
         raise click.UsageError("standard output cannot take both the archive and --json")
     if dest == "-" and sidecar:
         raise click.UsageError("a pipe has no place beside it for a sidecar")
-    keep_buffers()
+    expect_bulk_work()
     if background:
         step_back()
     output = Output(as_json=as_json, long=True)
@@ -98,12 +113,15 @@ def command(
     name, signer = os.uname().nodename, key.public().fingerprint
     choices = BackupChoices(chosen, Embed(images), level, threads, name, key.sign, signer, sidecar, bandwidth)
     places = known_places()
-    with output.progress() as progress:
-        if dest != "-" and places.is_store(dest):
-            to = store_choices(os.environ, places, dest, keep, output.notice)
-            report = backup_to_store(host, service, to, choices, volume_access, progress)
-        else:
-            report = backup_to_file(host, service, dest, choices, volume_access, progress)
+
+    def back_up() -> BackupReport:
+        with output.progress() as progress:
+            if dest != "-" and places.is_store(dest):
+                to = store_choices(os.environ, places, dest, keep, output.notice)
+                return backup_to_store(host, service, to, choices, volume_access, progress)
+            return backup_to_file(host, service, dest, choices, volume_access, progress)
+
+    report = recorded_backup(host, history_of_hand(os.environ), service, dest, back_up, allow_partial=allow_partial)
     output.document(asdict(report))
     _tell(output, report)
     if report.problem_count and not allow_partial:

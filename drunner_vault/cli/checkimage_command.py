@@ -16,7 +16,7 @@ def command(image: str, as_json: bool) -> None:
 
     The image is pulled if it is not here. Nothing of it is run.
     """
-    from drunner_vault.workflows.install import check
+    from drunner_vault.workflows.services.install import check
 
     output = Output(as_json=as_json)
     checked = check(service_host(output), image)

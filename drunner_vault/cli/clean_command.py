@@ -17,11 +17,12 @@ def command(as_json: bool) -> None:
 
     Exits 3 if there is nothing to remove.
     """
-    from drunner_vault.workflows.clean import clean
+    from drunner_vault.workflows.services.clean import clean
 
     output = Output(as_json=as_json)
     cleaned = clean(service_host(output))
     output.document(asdict(cleaned))
     output.done(
-        f"removed {len(cleaned.images)} images, {len(cleaned.containers)} containers, {len(cleaned.paths)} directories"
+        f"removed {len(cleaned.images)} images, {len(cleaned.containers)} containers, {len(cleaned.paths)} directories "
+        f"and what {len(cleaned.drills)} drills left"
     )

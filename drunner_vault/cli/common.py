@@ -20,7 +20,7 @@ from drunner_vault.errors import Interrupted
 if TYPE_CHECKING:
     from drunner_vault.age import Identity, Recipient
     from drunner_vault.stores.sources import ArchiveSource
-    from drunner_vault.workflows.finding import Places
+    from drunner_vault.workflows.archives.finding import Places
     from drunner_vault.workflows.host import ServiceHost
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -140,7 +140,7 @@ def known_places() -> Places:
 
 def archive_source(text: str) -> ArchiveSource:
     """The archive that a command's SOURCE names."""
-    from drunner_vault.workflows.finding import find_archive
+    from drunner_vault.workflows.archives.finding import find_archive
 
     return find_archive(known_places(), text)
 

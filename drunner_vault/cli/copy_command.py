@@ -29,8 +29,8 @@ def command(source: str, store: str, service: str | None, host: str | None, as_j
     from drunner_vault.catalog.catalog import archives
     from drunner_vault.stores.readonly import ReadOnlyStore
     from drunner_vault.wiring.stores import copying
-    from drunner_vault.workflows.copy import Target, copy_archives, copy_one
-    from drunner_vault.workflows.finding import find_archive, is_one_archive
+    from drunner_vault.workflows.archives.copy import Target, copy_archives, copy_one
+    from drunner_vault.workflows.archives.finding import find_archive, is_one_archive
 
     output = Output(as_json=as_json, long=True)
     places = known_places()

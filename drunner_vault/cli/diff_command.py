@@ -16,7 +16,7 @@ from drunner_vault.cli.common import archive_source, common_options, key_file_op
 from drunner_vault.cli.output import Output, one_line
 
 if TYPE_CHECKING:
-    from drunner_vault.workflows.diff import Item
+    from drunner_vault.workflows.archives.diff import Item
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
@@ -33,8 +33,8 @@ def command(source: str, other: str | None, live: str | None, identity_files: tu
     + is only in the second, - only in the first, ~ is in both and differs. With --json, one object a line. Exits 3
     if nothing differs.
     """
-    from drunner_vault.workflows.diff import archived_items, differences
-    from drunner_vault.workflows.opening import open_archive
+    from drunner_vault.workflows.archives.diff import archived_items, differences
+    from drunner_vault.workflows.archives.opening import open_archive
 
     if (other is None) == (live is None):
         raise click.UsageError("give another archive, or --live SERVICE")
@@ -61,8 +61,8 @@ def command(source: str, other: str | None, live: str | None, identity_files: tu
 
 def _live(service: str) -> Iterator[Item]:
     from drunner_vault.engine.trees import Access
-    from drunner_vault.workflows.diff import live_items
-    from drunner_vault.workflows.drunner_service import DrunnerService
+    from drunner_vault.workflows.archives.diff import live_items
+    from drunner_vault.workflows.services.drunner_service import DrunnerService
 
     def report(path: bytes, problem: str) -> None:
         print(f"warning: {one_line(os.fsdecode(path))}: {problem}", file=sys.stderr)

@@ -20,6 +20,6 @@ def command(service: str, arguments: tuple[str, ...], as_json: bool) -> int:
 
     The exit code is the service's own.
     """
-    from drunner_vault.workflows.use import enter
+    from drunner_vault.workflows.services.use import enter
 
     return enter(service_host(Output(as_json=as_json)), service, list(arguments))

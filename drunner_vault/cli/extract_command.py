@@ -16,7 +16,13 @@ from drunner_vault.cli.output import Output, one_line, size
 @click.command(epilog="Example: drunner-vault extract /backups/latest 'volumes/*/0001.txt' --to ./out -i key.txt")
 @click.argument("source")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
-@click.option("--to", "target", required=True, metavar="DIR", help="An existing directory, or - for standard output.")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="DIR",
+    help="A directory, made if it is not there; or - for standard output.",
+)
 @key_file_option
 @common_options
 def command(source: str, paths: tuple[str, ...], target: str, identity_files: tuple[Path, ...], as_json: bool) -> int:
@@ -24,8 +30,8 @@ def command(source: str, paths: tuple[str, ...], target: str, identity_files: tu
 
     Only the parts of the archive that hold them are read. Existing files are never overwritten.
     """
-    from drunner_vault.workflows.looking import extract, extract_to_stream
-    from drunner_vault.workflows.opening import open_archive
+    from drunner_vault.workflows.archives.looking import extract, extract_to_stream
+    from drunner_vault.workflows.archives.opening import open_archive
 
     output = Output(as_json=as_json)
     wanted = [os.fsencode(path) for path in paths]

@@ -22,8 +22,8 @@ def command(source: str, identity_files: tuple[Path, ...], as_json: bool) -> Non
     Only its ends are read.
     """
     from drunner_vault import wiring
-    from drunner_vault.workflows.looking import inspect
-    from drunner_vault.workflows.opening import open_archive
+    from drunner_vault.workflows.archives.looking import inspect
+    from drunner_vault.workflows.archives.opening import open_archive
 
     output = Output(as_json=as_json)
     with open_archive(archive_source(source), offered_identities(identity_files)) as opened:

@@ -19,7 +19,7 @@ def command(image: str, service: str | None, as_json: bool) -> None:
     Exits 3 if the service is installed from this image already.
     """
     from drunner_vault.wiring import link_program
-    from drunner_vault.workflows.install import install
+    from drunner_vault.workflows.services.install import install
 
     output = Output(as_json=as_json)
     host = service_host(output)

@@ -9,12 +9,18 @@ from pathlib import Path
 import click
 
 from drunner_vault.cli.common import asker, common_options
+from drunner_vault.cli.key_kit import kit_command
+from drunner_vault.cli.key_rehearse import rehearse_command
 from drunner_vault.cli.output import Output
 
 
 @click.group("key", epilog="Example: drunner-vault key new -o key.txt")
 def command() -> None:
-    """Make keys, and show what they are for."""
+    """Make keys, print them, try them, and say whom to trust."""
+
+
+command.add_command(kit_command)
+command.add_command(rehearse_command)
 
 
 @command.command("new", epilog="Example: drunner-vault key new -o key.txt")
@@ -27,18 +33,17 @@ def new(path: Path, post_quantum: bool, as_json: bool) -> None:
     """Make an identity, and print its recipient.
 
     The recipient (age1…) may be anywhere: it only encrypts. The identity opens every archive made for it: keep it off
-    the hosts that make backups, and keep a copy.
+    the hosts that make backups, and keep a copy; `key kit` makes one to be printed.
+
+    To change keys, make a new one, and let its recipient take the old one's place in the settings: what is made from
+    then on opens with the new identity, and what was made before with the old one, which is therefore to be kept as
+    long as its archives are.
     """
-    from drunner_vault.age import HybridIdentity, X25519Identity
-    from drunner_vault.clock import SYSTEM_CLOCK, isoformat
-    from drunner_vault.durable import new_file
+    from drunner_vault.clock import SYSTEM_CLOCK
+    from drunner_vault.workflows.setup.new_key import new_identity
 
     output = Output(as_json=as_json)
-    identity = HybridIdentity.generate() if post_quantum else X25519Identity.generate()
-    recipient = str(identity.recipient())
-    text = f"# created: {isoformat(SYSTEM_CLOCK.now())}\n# public key: {recipient}\n{identity}\n"
-    with new_file(path) as stream:
-        stream.write(text.encode())
+    recipient = new_identity(path, SYSTEM_CLOCK, post_quantum=post_quantum)
     output.document({"recipient": recipient, "identity_file": str(path)})
     output.text(recipient)
 

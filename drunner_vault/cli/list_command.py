@@ -14,7 +14,7 @@ from drunner_vault.cli.output import Output, one_line
 @common_options
 def command(as_json: bool) -> None:
     """List the services that are installed."""
-    from drunner_vault.workflows.use import services
+    from drunner_vault.workflows.services.use import services
 
     output = Output(as_json=as_json)
     found = services(service_host(output))

@@ -41,8 +41,8 @@ def command(source: str, path: str, long: bool, identity_files: tuple[Path, ...]
     With --json, one object a line.
     """
     from drunner_vault.errors import NotFound
-    from drunner_vault.workflows.looking import listing
-    from drunner_vault.workflows.opening import open_archive
+    from drunner_vault.workflows.archives.looking import listing
+    from drunner_vault.workflows.archives.opening import open_archive
 
     shown = 0
     with open_archive(archive_source(source), offered_identities(identity_files)) as opened:

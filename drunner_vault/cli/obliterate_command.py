@@ -14,7 +14,7 @@ from drunner_vault.cli.output import Output
 @common_options
 def command(service: str, force: bool, as_json: bool) -> None:
     """Remove SERVICE and all its data."""
-    from drunner_vault.workflows.remove import obliterate
+    from drunner_vault.workflows.services.remove import obliterate
 
     output = Output(as_json=as_json)
     obliterate(service_host(output), service, force=force)

@@ -54,14 +54,14 @@ class Output:
         print(f"notice: {line}", file=sys.stderr)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Rows under a header, in columns as wide as they need to be; on a terminal drawn as a table."""
+        """Rows under a header, in columns as wide as they need to be; on a terminal of that width, drawn as a table."""
         if self.as_json:
             return
         rows = [[one_line(cell) for cell in row] for row in rows]
-        if sys.stdout.isatty():
+        widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+        if sys.stdout.isatty() and _columns() > sum(widths) + 3 * len(widths):
             _rich_table(header, rows)
             return
-        widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
         for row in (header, *rows):
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
@@ -158,6 +158,13 @@ def age(span: dt.timedelta) -> str:
 
 def _colour(text: str, code: str) -> str:
     return f"\033[{code}m{text}\033[0m" if sys.stderr.isatty() else text
+
+
+def _columns() -> int:
+    """How wide the terminal is."""
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def _rich_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

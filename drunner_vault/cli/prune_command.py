@@ -14,7 +14,7 @@ from drunner_vault.cli.output import Output, one_line, size
 
 if TYPE_CHECKING:
     from drunner_vault.stores.store import Leftover, Store
-    from drunner_vault.workflows.prune import PrunePlan, PruneReport, ServicePlan
+    from drunner_vault.workflows.archives.prune import PrunePlan, PruneReport, ServicePlan
 
 _HEADER = ("", "HOST", "SERVICE", "CREATED", "SIZE", "LOCKED UNTIL", "WHY")
 
@@ -82,7 +82,7 @@ def _prune(
     from drunner_vault.catalog.catalog import archives
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.errors import BadUsage
-    from drunner_vault.workflows.prune import PrunePlan, PruneReport, accept, carry_out, plan_services
+    from drunner_vault.workflows.archives.prune import PrunePlan, PruneReport, accept, carry_out, plan_services
 
     places = known_places()
     address = places.address(name)
@@ -108,7 +108,7 @@ def _leftovers(store: Store, output: Output) -> list[Leftover]:
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.errors import AccessDenied
     from drunner_vault.wiring.stores import is_idle
-    from drunner_vault.workflows.prune import dead_leftovers
+    from drunner_vault.workflows.archives.prune import dead_leftovers
 
     try:
         return dead_leftovers(store, SYSTEM_CLOCK.now(), is_idle(os.environ))

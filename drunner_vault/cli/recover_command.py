@@ -17,7 +17,7 @@ def command(service: str, image: str | None, as_json: bool) -> None:
 
     From IMAGE, or from the image it was installed from. It need not be installed, if its IMAGE is given.
     """
-    from drunner_vault.workflows.install import recover
+    from drunner_vault.workflows.services.install import recover
 
     output = Output(as_json=as_json)
     recover(service_host(output), service, image)

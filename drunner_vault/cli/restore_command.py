@@ -53,12 +53,12 @@ def command(
     """
     from drunner_vault import wiring
     from drunner_vault.engine.trees import Access
-    from drunner_vault.memory import keep_buffers
-    from drunner_vault.workflows.drunner_restore import RestoreChoices
-    from drunner_vault.workflows.finding import find_to_restore
+    from drunner_vault.memory import expect_bulk_work
+    from drunner_vault.workflows.archives.finding import find_to_restore
     from drunner_vault.workflows.restore_service import restore_service
+    from drunner_vault.workflows.services.drunner_restore import RestoreChoices
 
-    keep_buffers()
+    expect_bulk_work()
     output = Output(as_json=as_json, long=True)
     host = service_host(output)
     archive, name = find_to_restore(known_places(), source, service)

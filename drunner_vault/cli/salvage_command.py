@@ -22,7 +22,7 @@ from drunner_vault.cli.output import Output, one_line, size
 
 if TYPE_CHECKING:
     from drunner_vault.archive.salvage import Loss
-    from drunner_vault.workflows.salvage import SalvageReport
+    from drunner_vault.workflows.archives.salvage import SalvageReport
 
 
 @click.command(
@@ -55,8 +55,8 @@ def command(
     Exits 0 only if nothing at all was lost. SOURCE is left as it is.
     """
     from drunner_vault.clock import SYSTEM_CLOCK
-    from drunner_vault.workflows.salvage import SalvageChoices, salvage
-    from drunner_vault.workflows.verify import read_sidecar
+    from drunner_vault.workflows.archives.salvage import SalvageChoices, salvage
+    from drunner_vault.workflows.archives.verify import read_sidecar
 
     output = Output(as_json=as_json, long=True)
     chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)

@@ -20,6 +20,6 @@ def command(service: str, arguments: tuple[str, ...], as_json: bool) -> int:
 
     Arguments, environment, input and exit code are passed through unchanged.
     """
-    from drunner_vault.workflows.use import service_command
+    from drunner_vault.workflows.services.use import service_command
 
     return service_command(service_host(Output(as_json=as_json)), service, list(arguments))

@@ -18,7 +18,7 @@ def command(service: str, as_json: bool) -> int:
 
     Exits 1 if something is.
     """
-    from drunner_vault.workflows.use import status
+    from drunner_vault.workflows.services.use import status
 
     output = Output(as_json=as_json)
     state = status(service_host(output), service)

@@ -26,7 +26,7 @@ def check(store: str, as_json: bool) -> int:
     is broken, or none could be tried.
     """
     from drunner_vault.clock import SYSTEM_CLOCK
-    from drunner_vault.workflows.store_check import check_store
+    from drunner_vault.workflows.archives.store_check import check_store
 
     output = Output(as_json=as_json)
     opened = known_places().store(store)

@@ -17,7 +17,7 @@ def command(service: str, force: bool, as_json: bool) -> None:
 
     `recover SERVICE IMAGE` brings it back.
     """
-    from drunner_vault.workflows.remove import uninstall
+    from drunner_vault.workflows.services.remove import uninstall
 
     output = Output(as_json=as_json)
     kept = uninstall(service_host(output), service, force=force)

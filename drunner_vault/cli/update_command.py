@@ -16,7 +16,7 @@ def command(service: str, as_json: bool) -> None:
 
     The image is pulled first, unless /etc/drunner/config.sh says PULLONUPDATE=0. Exits 3 if there is nothing new.
     """
-    from drunner_vault.workflows.update import update
+    from drunner_vault.workflows.services.update import update
 
     output = Output(as_json=as_json)
     update(service_host(output), service)

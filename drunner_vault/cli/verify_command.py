@@ -29,8 +29,8 @@ def command(
     """
     from drunner_vault import wiring
     from drunner_vault.clock import SYSTEM_CLOCK
-    from drunner_vault.memory import keep_buffers
-    from drunner_vault.workflows.verify import (
+    from drunner_vault.memory import expect_bulk_work
+    from drunner_vault.workflows.archives.verify import (
         read_sidecar,
         recorded,
         sidecar_of,
@@ -41,7 +41,7 @@ def command(
 
     if quick and no_key:
         raise click.UsageError("--quick needs a key, and --no-key reads everything")
-    keep_buffers()
+    expect_bulk_work()
     output = Output(as_json=as_json, long=True)
     trust, offered = wiring.trust(os.environ), offered_identities(identity_files)
     archive = archive_source(source)

@@ -6,6 +6,7 @@ import contextlib
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import docker
 from docker import errors as docker_errors
@@ -44,6 +45,21 @@ class RefusedMember:
 
     path: str
     reason: str
+
+
+@dataclass(frozen=True, order=True)
+class HostPort:
+    """A port of the host that a container publishes. address: of the host, empty for all of them. protocol: `tcp`,
+    `udp` or `sctp`. container: its name."""
+
+    number: int
+    protocol: str
+    address: str
+    container: str
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]:" if ":" in self.address else f"{self.address}:" if self.address else ""
+        return f"{address}{self.number}/{self.protocol}"
 
 
 class Containers:
@@ -171,6 +187,25 @@ class Containers:
                 volumes={volume: {"bind": mount, "mode": "rw,nocopy"}},
             )
 
+    def published(self, volumes: list[str], name: str) -> list[HostPort]:
+        """The host's ports that were given to the containers that use any of these volumes, or have this name; running
+        or not. Ports that the engine chooses itself are left out."""
+        with engine_errors("list containers"):
+            found = [item for item in self._client.api.containers(all=True) if _is_of(item, volumes, name)]
+            details = [self._inspected(item["Id"]) for item in found]
+        return sorted({port for item in details if item for port in _host_ports(item)})
+
+    def running(self, volumes: list[str], name: str) -> bool:
+        """Whether a container runs, or is paused, that uses any of these volumes or has this name."""
+        with engine_errors("list containers"):
+            return any(_is_of(item, volumes, name) for item in self._client.api.containers())
+
+    def published_now(self) -> list[HostPort]:
+        """The host's ports that running containers have."""
+        with engine_errors("list containers"):
+            details = [self._inspected(item["Id"]) for item in self._client.api.containers()]
+        return sorted({port for item in details if item for port in _host_ports(item)})
+
     def leftovers(self) -> list[str]:
         """Ids of helper containers that a killed run left behind."""
         with engine_errors("list containers"):
@@ -185,6 +220,13 @@ class Containers:
             running=bool(details["State"]["Running"]),
             automatic=bool(details["HostConfig"].get("AutoRemove")),
         )
+
+    def _inspected(self, identifier: str) -> dict[str, Any] | None:
+        """None for a container that has gone meanwhile."""
+        try:
+            return cast("dict[str, Any]", self._client.api.inspect_container(identifier))
+        except docker_errors.NotFound:
+            return None
 
     def _read_file(self, container: str, path: str) -> bytes:
         """A small file of a container, links followed inside it; empty if it is not there."""
@@ -207,6 +249,16 @@ class Containers:
         return b""
 
 
+def _host_ports(details: dict[str, Any]) -> Iterator[HostPort]:
+    name = str(details["Name"]).lstrip("/")
+    for inside, bindings in (details["HostConfig"].get("PortBindings") or {}).items():
+        for binding in bindings or ():
+            number, address = str(binding.get("HostPort") or ""), str(binding.get("HostIp") or "")
+            if number.isdecimal() and number != "0":
+                everywhere = address in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+                yield HostPort(int(number), inside.partition("/")[2] or "tcp", "" if everywhere else address, name)
+
+
 def _below_top(path: bytes) -> str:
     """A path of Docker's archive without the name of the directory that was asked for."""
     return path.partition(b"/")[2].decode("utf-8", "surrogateescape")
@@ -223,6 +275,10 @@ def _resolved(files: dict[str, bytes], links: dict[str, str]) -> list[CopiedFile
         else:
             found.append(RefusedMember(name, f"it is a link to {target}, outside of the directory"))
     return found
+
+
+def _is_of(item: dict[str, Any], volumes: list[str], name: str) -> bool:
+    return any(_mounts(item, volume) for volume in volumes) or f"/{name}" in (item.get("Names") or ())
 
 
 def _mounts(item: dict[str, object], volume: str) -> bool:

@@ -108,6 +108,14 @@ class Images:
             return False
         return True
 
+    def offered_for(self, digest: str) -> tuple[str, ...]:
+        """The architectures for which a registry offers an image, by digest; none if it cannot be had from there."""
+        try:
+            found = self._client.api.inspect_distribution(digest)
+        except (docker_errors.DockerException, OSError):
+            return ()
+        return tuple(str(platform.get("architecture", "")) for platform in found.get("Platforms") or ())
+
     def tag(self, identifier: str, reference: str) -> None:
         """Give an image a further name. A reference by digest names itself."""
         if "@" in reference:

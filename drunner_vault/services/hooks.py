@@ -71,25 +71,38 @@ def run_hook(
     relay: BinaryIO | None = None,
     feed: BinaryIO | None = None,
     grace: float = 5.0,
+    prefix: Sequence[str] = (),
+    timeout: float | None = None,
 ) -> HookResult:
     """Run a script with a terminal until it ends.
 
     argv: the script's path and its arguments. cwd: its working directory, ours unless given. terminal: True gives it
     ours, its output going to our standard error; False a pseudo-terminal; None decides by whether our standard input
     and standard error are terminals. With a pseudo-terminal, relay gets all output as it comes, and feed is read and
-    typed, before the end of file.
+    typed, before the end of file. prefix: a program and its arguments, which is to start the script. timeout: seconds
+    that it may take.
 
     An exception meanwhile (Ctrl-C, a signal's) ends the hook: SIGINT to its process group, SIGTERM after `grace`
-    seconds, SIGKILL after as many more; then it is raised again. Raises HookFailed if the script cannot be started.
+    seconds, SIGKILL after as many more; then it is raised again. Raises HookFailed if the script cannot be started, or
+    has not ended in time.
     """
-    command = _runnable(argv)
+    command = [*prefix, *_runnable(argv)]
     if cwd is not None:
         command = ["/bin/sh", "-c", _ENTER_DIRECTORY, "sh", str(cwd), *command]
     if terminal is None:
         terminal = feed is None and os.isatty(0) and os.isatty(2)
-    if terminal:
-        return _run_on_our_terminal(command, env, grace)
-    return _run_on_pseudo_terminal(command, env, relay, feed, grace)
+    try:
+        if terminal:
+            return _run_on_our_terminal(command, env, grace, timeout)
+        return _run_on_pseudo_terminal(command, env, relay, feed, grace, timeout)
+    except subprocess.TimeoutExpired as cause:
+        hook = argv[1] if len(argv) > 1 else ""
+        raise HookFailed(
+            f"{' '.join(argv[:2])} has not ended in {cause.timeout:g} seconds",
+            "see what it waits for, or give it more time",
+            hook=hook,
+            code=124,
+        ) from cause
 
 
 def pass_through(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
@@ -150,10 +163,10 @@ def _runnable(argv: Sequence[str]) -> list[str]:
     return command
 
 
-def _run_on_our_terminal(command: list[str], env: Mapping[str, str], grace: float) -> HookResult:
+def _run_on_our_terminal(command: list[str], env: Mapping[str, str], grace: float, timeout: float | None) -> HookResult:
     child = subprocess.Popen(command, env=dict(env), stdout=2)
     try:
-        child.wait()
+        child.wait(timeout)
     except BaseException:
         _stop(child.send_signal, lambda: child.poll() is not None, grace)
         child.wait()
@@ -162,14 +175,19 @@ def _run_on_our_terminal(command: list[str], env: Mapping[str, str], grace: floa
 
 
 def _run_on_pseudo_terminal(
-    command: list[str], env: Mapping[str, str], relay: BinaryIO | None, feed: BinaryIO | None, grace: float
+    command: list[str],
+    env: Mapping[str, str],
+    relay: BinaryIO | None,
+    feed: BinaryIO | None,
+    grace: float,
+    timeout: float | None,
 ) -> HookResult:
     with _pseudo_terminal() as (master, slave):
         child = _spawn(command, env, os.ttyname(slave))
         with _ending(child) as ending:
             session = _Session(master, slave, child, ending, relay, feed)
             try:
-                session.run()
+                session.run(timeout)
             except BaseException:
                 session.quiet()
                 _stop(lambda number: _signal_group(child, number), session.step, grace)
@@ -275,9 +293,12 @@ class _Session:
         self._tail = bytearray()
         self._next_eof = time.monotonic() + _FIRST_EOF
 
-    def run(self) -> None:
-        """Until the hook itself has ended; processes it left behind are not waited for."""
+    def run(self, timeout: float | None = None) -> None:
+        """Until the hook itself has ended; processes it left behind are not waited for. Raises TimeoutExpired."""
+        last = None if timeout is None else time.monotonic() + timeout
         while not self._ended():
+            if timeout is not None and last is not None and time.monotonic() > last:
+                raise subprocess.TimeoutExpired("hook", timeout)
             self._wait_for_something()
             self._collect()
             self._type()

@@ -7,7 +7,6 @@ same double quotes.
 from __future__ import annotations
 
 import datetime as dt
-import email.utils
 import subprocess
 from importlib import resources
 from pathlib import Path
@@ -50,7 +49,9 @@ def render_imagename(image: str) -> str:
 
 def install_time(moment: dt.datetime) -> str:
     """The time in UTC, in English whatever the locale: `Mon, 08 Feb 2016 01:34:40 +0000`."""
-    return email.utils.format_datetime(moment.astimezone(dt.UTC))
+    from email.utils import format_datetime  # takes longer to import than listing services
+
+    return format_datetime(moment.astimezone(dt.UTC))
 
 
 def host_ip() -> str:

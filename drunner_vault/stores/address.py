@@ -127,6 +127,12 @@ def check_option(scheme: str, key: str, where: str) -> None:
 def _check_authority(text: str, address: Address) -> None:
     if address.scheme == "file" and address.authority not in ("", "localhost"):
         raise BadUsage(f"{text} names another host, {address.authority}", f"file:///{address.authority}{address.path}?")
+    if address.scheme == "s3" and not {"@", ":"}.isdisjoint(address.authority):
+        # not repeated either
+        raise BadUsage(
+            "there is an @ or a : where an s3:// URL has the name of its bucket",
+            "write it as s3://bucket/prefix; keys are in the environment, as AWS_SECRET_ACCESS_KEY",
+        )
     if address.scheme == "s3" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]+", address.authority):
         raise BadUsage(f"{text} names no bucket", "write it as s3://bucket/prefix")
     if address.scheme == "ssh" and re.match(r"[^@]*:.*@", address.authority):

@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from drunner_vault.config import Settings
 from drunner_vault.errors import BadUsage
-from drunner_vault.wiring.settings import config_sh, services_root
+from drunner_vault.wiring.environment import for_hooks
+from drunner_vault.wiring.settings import config_sh, services_root, settings
 from drunner_vault.workflows.host import ServiceHost
 
 if TYPE_CHECKING:
@@ -29,18 +31,29 @@ def service_host(
     if os.geteuid() != 0:
         raise BadUsage("services belong to root, and we are not", "run it with sudo")
     _allow_many_files()
+    known = _settings_if_sound(environment, notice)
     config = config_sh(environment)
     bin_dir = Path(environment.get("DRUNNER_BIN") or _BIN).absolute()
     return ServiceHost(
         root=services_root(environment),
         bin_dir=bin_dir,
-        environment=environment,
+        environment=for_hooks(known, environment),
         connect=partial(_connect, environment),
         notice=notice,
         config=config,
         hook_output=hook_output,
         path_dirs=(bin_dir, program_directory()),
     )
+
+
+def _settings_if_sound(environment: Mapping[str, str], notice: Callable[[str], None]) -> Settings:
+    """The settings; none, with notice given, if they make no sense: services are to be usable all the same, and whoever
+    needs them will say what is wrong."""
+    try:
+        return settings(environment)
+    except BadUsage as error:
+        notice(f"the settings are passed over: {error.message}")
+        return Settings()
 
 
 def _connect(environment: Mapping[str, str]) -> Engine:

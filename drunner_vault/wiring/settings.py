@@ -1,20 +1,26 @@
-"""What the environment and the settings say, as the rest of the program takes it."""
+"""What the environment and the settings say, as the rest of the program takes it.
+
+Most commands need neither rules nor keys, so these are imported where they are asked for.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import os
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Any
 
-from drunner_vault.config import Settings, read_settings
+from drunner_vault.config import Settings, StoreSettings, read_settings
 from drunner_vault.errors import BadUsage
-from drunner_vault.policy import Retention, parse_duration
 from drunner_vault.services.config_sh import HostConfig, read_config_sh
-from drunner_vault.workflows.trust import Trust
+from drunner_vault.wiring.environment import adopt
+
+if TYPE_CHECKING:
+    from drunner_vault.policy import Retention
+    from drunner_vault.workflows.trust import Trust
+
+SETTINGS_FILE = "vault.toml"
 
 _LOCALTIME = Path("/etc/localtime")
 _ROOT, _CONFIG = Path("/opt/drunner"), Path("/etc/drunner")
@@ -26,8 +32,10 @@ def config_directory(environment: Mapping[str, str]) -> Path:
 
 
 def settings(environment: Mapping[str, str]) -> Settings:
-    """vault.toml of this host. Raises BadUsage."""
-    return read_settings(config_directory(environment) / "vault.toml")
+    """vault.toml of this host, whose environment file is taken into the environment. Raises BadUsage."""
+    known = read_settings(config_directory(environment) / SETTINGS_FILE)
+    adopt(known, environment)
+    return known
 
 
 def config_sh(environment: Mapping[str, str]) -> HostConfig:
@@ -40,33 +48,50 @@ def services_root(environment: Mapping[str, str]) -> Path:
 
 
 def trust(environment: Mapping[str, str]) -> Trust:
-    """This host's signing key and the signers it trusts."""
-    return Trust(config_directory(environment), os.uname().nodename)
+    """This host's signing key and the signers it trusts. Raises BadUsage for bad settings."""
+    from drunner_vault.workflows.trust import Named, Trust
+
+    known = settings(environment)
+    named = Named(known.signers, known.where_of("signers"))
+    return Trust(config_directory(environment), os.uname().nodename, named)
 
 
 def retention(environment: Mapping[str, str], store: str, given: Mapping[str, str | int]) -> Retention:
     """What is to be kept in a store: as given, else as the settings say for the store of this name. Raises BadUsage."""
     stored = settings(environment).stores.get(store)
     if given or stored is None:
-        return _retention(given, "the command line")
-    return _retention(stored.retention, f"{stored.where}, retention")
+        return _retention(given, lambda _rule: "the command line")
+    return named_retention(stored)
 
 
-def _retention(values: Mapping[str, str | int], where: str) -> Retention:
+def named_retention(stored: StoreSettings) -> Retention:
+    """What the settings say is to be kept in a store. Raises BadUsage."""
+    return _retention(stored.retention, stored.where_of)
+
+
+def _retention(values: Mapping[str, str | int], where: Callable[[str], str]) -> Retention:
+    import difflib
+    from dataclasses import fields
+
+    from drunner_vault.policy import Retention, parse_duration
+
     known = [field.name for field in fields(Retention)]
+    rules: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
-            raise BadUsage(f"{where}: unknown rule {key}", f"did you mean {near[0]}?" if near else ", ".join(known))
+            raise BadUsage(
+                f"{where(key)}: unknown rule {key}", f"did you mean {near[0]}?" if near else ", ".join(known)
+            )
         if (key == "keep_within") is isinstance(value, int):
             example = 'keep_within = "30d"' if key == "keep_within" else f"{key} = 7"
-            raise BadUsage(f"{where}: {key} cannot be {value!r}", f"write it as in {example}")
-    numbers = {key: value for key, value in values.items() if isinstance(value, int)}
-    within = values.get("keep_within")
-    try:
-        return Retention(**numbers, keep_within=None if within is None else parse_duration(str(within)))
-    except BadUsage as error:
-        raise BadUsage(f"{where}: {error.message}", error.hint) from error
+            raise BadUsage(f"{where(key)}: {key} cannot be {value!r}", f"write it as in {example}")
+        try:
+            rules[key] = parse_duration(str(value)) if key == "keep_within" else value
+            Retention(**rules)
+        except BadUsage as error:
+            raise BadUsage(f"{where(key)}: {error.message}", error.hint) from error
+    return Retention(**rules)
 
 
 def timezone(environment: Mapping[str, str]) -> dt.tzinfo:
@@ -75,6 +100,13 @@ def timezone(environment: Mapping[str, str]) -> dt.tzinfo:
     name, where = known.timezone, known.timezone_where
     if not name:
         name, where = environment.get("TZ", "").lstrip(":"), "TZ in the environment"
+    return zone_of(name, where)
+
+
+def zone_of(name: str, where: str) -> dt.tzinfo:
+    """The time zone of this name or file; this host's, if it is empty. Raises BadUsage, saying where it stands."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     path = Path(name or _LOCALTIME)
     try:
         return _zone_of_file(path) if path.is_absolute() else ZoneInfo(name)
@@ -84,6 +116,8 @@ def timezone(environment: Mapping[str, str]) -> dt.tzinfo:
 
 
 def _zone_of_file(path: Path) -> dt.tzinfo:
+    from zoneinfo import ZoneInfo
+
     try:
         with path.open("rb") as stream:
             return ZoneInfo.from_file(stream)

@@ -15,20 +15,23 @@ from drunner_vault.config import StoreSettings
 from drunner_vault.errors import BadServiceName, BadUsage
 from drunner_vault.services.lock import locked_services, service_lock
 from drunner_vault.services.names import MAX_LENGTH, check_service_name
-from drunner_vault.stores.address import Address, check_option, parse_url
+from drunner_vault.stores.address import OPTIONS, Address, check_option, parse_url
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.store import Store
 from drunner_vault.wiring.settings import retention, services_root, settings, timezone
-from drunner_vault.workflows.finding import Places
+from drunner_vault.workflows.archives.finding import Places
 from drunner_vault.workflows.into_store import StoreChoices
 
+_PATIENCE = {"timeout": "15", "attempts": "2"}
 _COPYING = ".copying"  # after a service's name: the lock of those who copy its archives
 
 
-def places(environment: Mapping[str, str], notice: Callable[[str], None]) -> Places:
-    """What the name of a store or an archive means on this host. Raises BadUsage for bad settings."""
-    named = {name: _named_store(name, item) for name, item in settings(environment).stores.items()}
-    return Places(named, partial(_open_store, environment, notice), SYSTEM_CLOCK.now, notice)
+def places(environment: Mapping[str, str], notice: Callable[[str], None], *, impatient: bool = False) -> Places:
+    """What the name of a store or an archive means on this host. impatient: see `hurried`. Raises BadUsage for bad
+    settings."""
+    named = {name: named_store(name, item) for name, item in settings(environment).stores.items()}
+    named = {name: hurried(address) for name, address in named.items()} if impatient else named
+    return Places(named, partial(open_store, environment, notice), SYSTEM_CLOCK.now, notice)
 
 
 def store_choices(
@@ -44,17 +47,25 @@ def store_choices(
     return StoreChoices(places.open(address), kept, timezone(environment), notice, time.sleep, is_copying(environment))
 
 
-def _named_store(name: str, stored: StoreSettings) -> Address:
+def named_store(name: str, stored: StoreSettings) -> Address:
+    """The address of a store of the settings. Raises BadUsage, naming the line."""
     try:
         address = parse_url(Path(stored.url).as_uri() if stored.url.startswith("/") else stored.url)
     except BadUsage as error:
-        raise BadUsage(f"{stored.where}: {error.message}", error.hint) from error
+        raise BadUsage(f"{stored.where_of('url')}: {error.message}", error.hint) from error
     for key in stored.options:
-        check_option(address.scheme, key, stored.where)
+        check_option(address.scheme, key, stored.where_of(key))
     return replace(address, options={**address.options, **stored.options}, store=name)
 
 
-def _open_store(environment: Mapping[str, str], notice: Callable[[str], None], address: Address) -> Store:
+def hurried(address: Address) -> Address:
+    """A store, asked while a person or a monitor waits: one that does not answer is given up on sooner, unless the
+    settings say when."""
+    patience = {name: value for name, value in _PATIENCE.items() if name in OPTIONS[address.scheme]}
+    return replace(address, options={**patience, **address.options})
+
+
+def open_store(environment: Mapping[str, str], notice: Callable[[str], None], address: Address) -> Store:
     """The store at an address. Raises BadUsage for options that make no sense."""
     if address.scheme == "s3":
         from drunner_vault.stores.s3.options import parse_s3_options
@@ -69,6 +80,22 @@ def _open_store(environment: Mapping[str, str], notice: Callable[[str], None], a
         timeout = _seconds(address.options.get("timeout", "60"))
         return RetryingStore(SshStore(ssh_options(address.authority, address.path, environment, timeout), notice))
     return LocalStore(Path(address.path))
+
+
+def store_problem(environment: Mapping[str, str], address: Address, where: str) -> None:
+    """Raises BadUsage, naming the line, if the options of a store make no sense. Nobody is asked."""
+    try:
+        if address.scheme == "s3":
+            from drunner_vault.stores.s3.options import parse_s3_options
+
+            parse_s3_options(address.authority, address.path, address.options)
+        if address.scheme == "ssh":
+            from drunner_vault.stores.ssh.options import ssh_options
+
+            timeout = _seconds(address.options.get("timeout", "60"))
+            ssh_options(address.authority, address.path, environment, timeout)
+    except BadUsage as error:
+        raise BadUsage(f"{where}: {error.message}", error.hint) from error
 
 
 def _seconds(text: str) -> float:

@@ -12,10 +12,10 @@ from drunner_vault.engine.trees import Access
 from drunner_vault.errors import AlreadyExists
 from drunner_vault.stores.plain import PIPE, destination_path, open_destination
 from drunner_vault.workflows.backup import BackupChoices, BackupReport, backup
-from drunner_vault.workflows.drunner_service import DrunnerService
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.into_store import StoreChoices, into_store
 from drunner_vault.workflows.progress import Progress
+from drunner_vault.workflows.services.drunner_service import DrunnerService
 from drunner_vault.workflows.working import working_on
 
 

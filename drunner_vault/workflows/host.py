@@ -18,7 +18,7 @@ from drunner_vault.errors import HookFailed
 from drunner_vault.services.config_sh import HostConfig
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.home import ServiceHome
-from drunner_vault.services.hooks import hook_environment, run_hook
+from drunner_vault.services.hooks import HookResult, hook_environment, run_hook
 from drunner_vault.services.lock import make_directory
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ SERVICE_LABEL = "drunner-vault.service"
 PATH_LABEL = "drunner-vault.path"
 
 _CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")  # colours, titles
+
+
+@dataclass(frozen=True)
+class HookTerms:
+    """How hooks are run, where that is not as usual. prefix: what starts them. timeout: seconds that each may take.
+    terminal: as run_hook has it."""
+
+    prefix: tuple[str, ...] = ()
+    timeout: float | None = None
+    terminal: bool | None = None
 
 
 @dataclass
@@ -48,6 +58,7 @@ class ServiceHost:
     clock: Clock = SYSTEM_CLOCK
     hook_output: BinaryIO | None = None
     path_dirs: tuple[Path, ...] = ()
+    terms: HookTerms = field(default_factory=HookTerms)
 
     @cached_property
     def engine(self) -> Engine:
@@ -62,21 +73,28 @@ class ServiceHost:
         """What hooks find in their environment: the caller's, without keys."""
         return hook_environment(self.environment, self.path_dirs)
 
+    def run(self, home: ServiceHome, *arguments: str) -> HookResult:
+        """Run the service's script as hooks are run. Raises HookFailed if it cannot be started, or takes too long."""
+        return run_hook(
+            [str(home.servicerunner), *arguments],
+            env=self.hook_environment(),
+            relay=self.hook_output,
+            terminal=self.terms.terminal,
+            prefix=self.terms.prefix,
+            timeout=self.terms.timeout,
+        )
+
     def call_hook(self, home: ServiceHome, event: Event, *arguments: str) -> None:
         """Call the service's hook for an event, if its dialect has one. Raises HookFailed."""
         dialect = home.dialect()
         hook = dialect.hook(event)
         if hook is None:
             return
-        result = run_hook(
-            [str(home.servicerunner), hook, *arguments], env=self.hook_environment(), relay=self.hook_output
-        )
+        result = self.run(home, hook, *arguments)
         if dialect.succeeded(event, result.code):
             return
-        last = _CONTROL_SEQUENCE.sub("", result.output).strip().splitlines()[-1:] or [""]
-        said = f': it says "{last[0].strip()[:200]}"' if last[0] else ""
         raise HookFailed(
-            f"the {hook} hook of {home.name} failed with exit code {result.code}{said}",
+            f"the {hook} hook of {home.name} failed with exit code {result.code}{last_words(result.output)}",
             f"look at {home.servicerunner}, mend what it complains of, and try again",
             hook=hook,
             code=result.code,
@@ -101,3 +119,9 @@ class ServiceHost:
             shutil.rmtree(closed, ignore_errors=True)
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+
+def last_words(output: str) -> str:
+    """The last line that a hook printed, to be put behind an error's message; empty if it said nothing."""
+    last = _CONTROL_SEQUENCE.sub("", output).strip().splitlines()[-1:] or [""]
+    return f': it says "{last[0].strip()[:200]}"' if last[0] else ""

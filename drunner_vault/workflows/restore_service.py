@@ -6,15 +6,17 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from drunner_vault.age import Identity
+from drunner_vault.clock import Clock
 from drunner_vault.errors import WrongKey
 from drunner_vault.stores.sources import ArchiveSource
-from drunner_vault.workflows.drunner_restore import DrunnerReinstaller, RestoreChoices
+from drunner_vault.workflows.archives.opening import open_archive
 from drunner_vault.workflows.host import ServiceHost
 from drunner_vault.workflows.keys import opened
-from drunner_vault.workflows.opening import open_archive
 from drunner_vault.workflows.progress import Progress, counted_read
 from drunner_vault.workflows.restore import RestoreReport, restore
+from drunner_vault.workflows.services.drunner_restore import DrunnerReinstaller, RestoreChoices
 from drunner_vault.workflows.trust import Trust, require_trusted
+from drunner_vault.workflows.workload import Reinstaller
 
 _SCRYPT = "scrypt"  # whoever made it knows the passphrase
 
@@ -28,7 +30,21 @@ def restore_service(
     trust: Trust | None,
     progress: Progress,
 ) -> tuple[str, RestoreReport]:
-    """Restore a service from an archive; returns its name on this host, and what was done.
+    """Restore a service from an archive; returns its name on this host, and what was done. See restore_with."""
+    report = restore_with(DrunnerReinstaller(host, choices), host.clock, source, offered, ask, trust, progress)
+    return choices.name or report.archived, report
+
+
+def restore_with(
+    reinstaller: Reinstaller,
+    clock: Clock,
+    source: ArchiveSource,
+    offered: Callable[[], list[Identity]],
+    ask: Callable[[str], str] | None,
+    trust: Trust | None,
+    progress: Progress,
+) -> RestoreReport:
+    """Have what an archive holds installed anew; returns what was done.
 
     offered: the identities to decrypt with, asked for only if the archive is encrypted. trust: who may have made the
     archive; None for anybody. Raises WrongKey if an archive for a public key was made by nobody who is trusted.
@@ -40,8 +56,7 @@ def restore_service(
         signed = None
         if trust is not None and stream.recipients and _SCRYPT not in stream.recipients:
             signed = _signed_frames(stack, source, offered, trust)
-        report = restore(stream.read, DrunnerReinstaller(host, choices), host.clock, signed)
-    return choices.name or report.archived, report
+        return restore(stream.read, reinstaller, clock, signed)
 
 
 def _signed_frames(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.durable import new_file, replace_file, storage_error
-from drunner_vault.errors import AlreadyExists, NoChange, WrongKey
+from drunner_vault.errors import AlreadyExists, BadKey, NoChange, WrongKey
 from drunner_vault.signing import NAMESPACE, AllowedSigners, SignerKey, SigningKey, verify
 
 _KEY_FILE = "signing_key"
@@ -35,12 +35,21 @@ class Sender:
         return f"signed as {self.host} by {self.key.fingerprint}{trust}"
 
 
-class Trust:
-    """The signing key and the trusted signers of a host, in its settings' directory."""
+@dataclass(frozen=True)
+class Named:
+    """Signers that the settings name: lines as `Trust.add` takes them. where: file and line, for errors."""
 
-    def __init__(self, directory: Path, host: str) -> None:
+    lines: tuple[str, ...] = ()
+    where: str = ""
+
+
+class Trust:
+    """The signing key and the trusted signers of a host, in its settings' directory. named: further ones."""
+
+    def __init__(self, directory: Path, host: str, named: Named | None = None) -> None:
         self._directory = directory
         self._host = host
+        self._named = named or Named()
 
     def signing_key(self) -> SigningKey:
         """This host's key, made when it is first needed. Raises BadKey or StorageError."""
@@ -63,7 +72,7 @@ class Trust:
             return Sender(None, host, trusted=False)
         key = verify(signature, root)
         own = self._own_key()
-        trusted = (own is not None and own.public() == key) or self._allowed().allows(key, host)
+        trusted = (own is not None and own.public() == key) or any(item.allows(key, host) for item in self.signers())
         return Sender(key, host, trusted)
 
     def add(self, line: str) -> SignerKey:
@@ -72,8 +81,7 @@ class Trust:
         Raises NoChange if it is trusted already, BadKey.
         """
         text = self._allowed_text()
-        if line.startswith("ssh-"):
-            line = f'* namespaces="{NAMESPACE}" {line}'
+        line = _with_name(line)
         added = AllowedSigners(line, "the signer").only()
         if line.strip() in text.splitlines():
             raise NoChange(f"{added.fingerprint} is trusted already")
@@ -92,8 +100,20 @@ class Trust:
         path = self._directory / _KEY_FILE
         return SigningKey.parse(self._read(path), str(path)) if path.exists() else None
 
-    def _allowed(self) -> AllowedSigners:
-        return AllowedSigners(self._allowed_text(), str(self._directory / _ALLOWED_FILE))
+    def signers(self) -> tuple[AllowedSigners, AllowedSigners]:
+        """Those that `add` has added, and those that the settings name. Raises BadKey, naming the line."""
+        added = AllowedSigners(self._allowed_text(), str(self._directory / _ALLOWED_FILE))
+        return added, AllowedSigners("\n".join(map(_with_name, self._named.lines)), f"signers ({self._named.where})")
+
+    def lines(self) -> list[tuple[SignerKey, str]]:
+        """Whom this host trusts to sign archives, each with the line by which another host would: its own key, if it
+        has one, before those a person has named."""
+        own = self._own_key()
+        found = [] if own is None else [(own.public(), own.public().allowed_line(self._host))]
+        for line in [*self._allowed_text().splitlines(), *map(_with_name, self._named.lines)]:
+            with contextlib.suppress(BadKey):  # a comment, or a key that is not for archives
+                found.append((AllowedSigners(line, "the signer").only(), line.strip()))
+        return list(dict.fromkeys(found))
 
     def _allowed_text(self) -> str:
         path = self._directory / _ALLOWED_FILE
@@ -104,6 +124,11 @@ class Trust:
             return path.read_bytes()
         except OSError as cause:
             raise storage_error("read", path, cause) from cause
+
+
+def _with_name(line: str) -> str:
+    """A public key alone, as a line of allowed signers that trusts it for every host; other lines as they are."""
+    return f'* namespaces="{NAMESPACE}" {line}' if line.startswith("ssh-") else line
 
 
 def require_trusted(sender: Sender, name: str) -> None:

@@ -101,6 +101,10 @@ class Undo:
             ) from cause
         return undo
 
+    def recorded(self, do: str) -> list[Step]:
+        """The steps of this kind that would be taken back."""
+        return [step for step in self._steps if step["do"] == do]
+
     @property
     def doing(self) -> str:
         """The command this is the journal of."""

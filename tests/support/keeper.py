@@ -113,14 +113,14 @@ def restore(host: Host, archive: str | Path, *arguments: str | Path, **options: 
 
 
 def snapshot(host: Host) -> dict[str, object]:
-    """All there is on a host that a command could change."""
+    """All there is on a host that a command could change, but what is remembered of each backup."""
     images = host.docker("images", "--all", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout
     volumes = sorted(host.volumes())
     return {
         "containers": sorted(host.containers()),
         "volumes": {name: _digest(_mountpoint(host, name)) for name in volumes},
         "images": sorted(images.splitlines()),
-        "root": _files(host.root),
+        "root": {name: state for name, state in _files(host.root).items() if Path(name).parts[:1] != ("vault",)},
         "bin": _files(host.bin_dir),
     }
 

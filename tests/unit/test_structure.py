@@ -10,7 +10,8 @@ import click
 import pytest
 
 from drunner_vault import errors
-from drunner_vault.cli import SECTIONS, program
+from drunner_vault.cli.overview import SECTIONS, WIDEST, overview
+from drunner_vault.cli.program import program
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [name for names in SECTIONS.values() for name in names]
@@ -37,6 +38,19 @@ print(sorted({{"docker", "boto3"}} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 200])
+def test_the_quick_overview_says_what_click_would(columns: int) -> None:
+    width = max(min(columns, WIDEST) - 2, 50)
+    context = click.Context(program, info_name="drunner-vault", terminal_width=width, **program.context_settings)
+    assert overview(columns).split("\n") == program.get_help(context).split("\n")
+
+
+def test_the_overview_does_not_import_click() -> None:
+    code = "import sys; from drunner_vault.cli import main\ntry: main()\nfinally: sys.exit('click' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -51,8 +51,10 @@ class Multipart:
         self._collect(lambda: not any(future.done() for future in self._sending))
 
     def resume(self) -> None:
-        """Go on after Unavailable: what was not sent will be sent once more."""
+        """Go on after Unavailable: what was not sent will be sent once more, also what is just failing."""
         if isinstance(self._error, Unavailable):
+            for future in wait(self._sending).done:
+                self._note(future, self._sending.pop(future))
             self._error = None
 
     def settle(self) -> None:

@@ -108,6 +108,14 @@ def not_sftp(options: SshOptions, problem: str) -> StorageError:
     )
 
 
+def not_ours(options: SshOptions, problem: str) -> StorageError:
+    """The error for a host whose output is not that of our program there."""
+    return StorageError(
+        f"what {options.host} sends is not from drunner-vault: {problem}",
+        f"its shell may print something at login, and must not: {options.by_hand} true",
+    )
+
+
 def silent(options: SshOptions) -> Unavailable:
     """The error for a server from which nothing has come for too long."""
     return Unavailable(

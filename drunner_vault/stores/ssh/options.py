@@ -64,6 +64,10 @@ class SshOptions:
         """The command that connects its standard input and output with the host's SFTP server."""
         return [*self.command, *_ALWAYS, *self._login(), "-s", "--", self.host, "sftp"]
 
+    def running(self, line: str) -> list[str]:
+        """The command that connects its standard input and output with those of a line of the shell over there."""
+        return [*self.command, *_ALWAYS, *self._login(), "--", self.host, line]
+
     def _login(self) -> list[str]:
         port = [] if self.port is None else ["-p", str(self.port)]
         user = [] if self.user is None else ["-l", self.user]

@@ -29,6 +29,14 @@ def test_every_member_is_found_with_the_content_that_reading_it_all_gives() -> N
         assert b"".join(pieces) == content
 
 
+def test_an_empty_file_can_be_the_last_member() -> None:
+    data = make([*some_files(3), (Entry(b"zero", Kind.FILE), ())])
+    archive = opened(data)
+    *_, row = archive.member_rows()
+    assert row.path == PREFIX + b"/zero"
+    assert b"".join(archive.read(row)[1]) == b""
+
+
 def test_one_small_file_of_a_large_archive_takes_a_small_part_of_it() -> None:
     data = make(some_files(100, large=20_000_000))
     fetched: list[int] = []

@@ -122,3 +122,15 @@ def test_markup_in_names_is_shown_on_a_terminal_as_it_is(
     assert "[/red]" in printed
     assert "[bold]x" in printed
     assert "\\x1b[2J" in printed
+
+
+def test_a_table_that_is_wider_than_the_terminal_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    for columns, drawn in ((26, True), (25, False)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        Output().table(["HOST", "ARCHIVE"], [["alpha", "notes-20260131"]])
+        printed = capsys.readouterr().out
+        assert "notes-20260131" in printed
+        assert ("│" in printed) is drawn

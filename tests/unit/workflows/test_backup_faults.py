@@ -47,7 +47,7 @@ def workload(tmp_path: Path) -> SmallWorkload:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whichever_call_fails_a_backup_is_complete_or_absent_and_the_next_one_works(
-    kind: str, workload: SmallWorkload, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, workload: SmallWorkload, tmp_path: Path, tally: Callable[[str], None]
 ) -> None:
     calls = _calls_of_one_backup(KINDS[kind](_directory(tmp_path, "counting")), workload)
     assert calls > 20
@@ -57,10 +57,7 @@ def test_whichever_call_fails_a_backup_is_complete_or_absent_and_the_next_one_wo
             store = KINDS[kind](_directory(tmp_path, f"{fault.name}-{number}"))
             survived += _case(store, Faults(number, fault), workload)
             cases += 1
-    with capsys.disabled():
-        print(
-            f"\n{kind}: {cases} cases, a call of {calls} failing in each of {len(Fault)} ways; {survived} backups done"
-        )
+    tally(f"{kind}: {cases} cases, a call of {calls} failing in each of {len(Fault)} ways; {survived} backups done")
     assert cases == calls * len(Fault)
     # begins, commits and looks are tried again; what was written cannot be
     assert 0 < survived < cases

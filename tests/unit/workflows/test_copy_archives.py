@@ -18,7 +18,7 @@ from drunner_vault.stores.memory import MemoryStore
 from drunner_vault.stores.readonly import ReadOnlyStore
 from drunner_vault.stores.sources import FileSource, PipeSource, StoredSource
 from drunner_vault.stores.store import Store, put
-from drunner_vault.workflows.copy import CopyReport, Target, copy_archives, copy_one
+from drunner_vault.workflows.archives.copy import CopyReport, Target, copy_archives, copy_one
 from drunner_vault.workflows.progress import Silent
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "formats/schemas/sidecar.schema.json").read_text())

@@ -16,7 +16,7 @@ from drunner_vault.errors import NotFound
 from drunner_vault.policy import Retention, Span
 from drunner_vault.stores.faulty import Fault, Faults, FaultyStore
 from drunner_vault.stores.store import Leftover, Store
-from drunner_vault.workflows.prune import (
+from drunner_vault.workflows.archives.prune import (
     PrunePlan,
     PruneReport,
     ServicePlan,

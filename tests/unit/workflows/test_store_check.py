@@ -16,7 +16,7 @@ from drunner_vault.stores.faulty import Fault, Faults, FaultyStore
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.memory import MemoryStore
 from drunner_vault.stores.store import Store, StoredObject, Upload
-from drunner_vault.workflows.store_check import Finding, check_store
+from drunner_vault.workflows.archives.store_check import Finding, check_store
 
 
 class Waiting:

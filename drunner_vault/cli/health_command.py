@@ -1,0 +1,115 @@
+"""health: whether backups are as they should be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from drunner_vault.cli.common import common_options
+from drunner_vault.cli.output import Output, one_line
+
+if TYPE_CHECKING:
+    from drunner_vault.catalog.catalog import Archive
+    from drunner_vault.config import Settings
+    from drunner_vault.errors import VaultError
+    from drunner_vault.workflows.archives.finding import Places
+    from drunner_vault.workflows.unattended.health import HealthReport
+    from drunner_vault.workflows.unattended.history import Run
+    from drunner_vault.workflows.unattended.reporting import Reporting
+
+
+@click.command(epilog="Example: drunner-vault health --json")
+@click.option("--notify", is_flag=True, help="Tell whom the settings name of what is new, and of what is over.")
+@click.option("--quiet", is_flag=True, help="Say nothing if all is well.")
+@common_options
+def command(notify: bool, quiet: bool, as_json: bool) -> int:
+    """Say whether backups are as they should be, a line for each problem; made for monitoring.
+
+    Looks into the stores of all jobs: a problem is a service whose newest good archive is too old, or was verified too
+    long ago, a store that cannot be looked into, a job that was not run when it was due, or never though its services
+    have no archive, a last run that failed or was killed, and a message that could not be delivered. Exits 1 if there
+    is any.
+    """
+    from drunner_vault.wiring import unattended
+
+    output = Output(as_json=as_json)
+    unattended.require_root()
+    known, faults = unattended.settings_as_far_as_possible(os.environ)
+    reporting = unattended.reporting(os.environ, known)
+    if not known.jobs and not faults:
+        from drunner_vault.errors import BadUsage
+
+        place = unattended.settings_path(os.environ)
+        faults = [BadUsage(f"{place} names no job, so nothing is watched")]
+    report = _faulty(faults) if faults else _examine(known, reporting)
+    if notify:
+        for complaint in reporting.after_health(report) if not faults else reporting.after_fault(report):
+            output.notice(complaint)
+    report.problems += reporting.undelivered()
+    output.document({"healthy": report.healthy, **_document(report)})
+    for problem in report.problems:
+        output.text(one_line(problem.text))
+    if report.healthy and not quiet:
+        output.text(f"all is well: {len(known.jobs)} jobs, {len(report.services)} services in their stores")
+    return 0 if report.healthy else 1
+
+
+def _examine(known: Settings, reporting: Reporting) -> HealthReport:
+    from drunner_vault.clock import SYSTEM_CLOCK
+    from drunner_vault.errors import StorageError
+    from drunner_vault.wiring import unattended
+    from drunner_vault.wiring.stores import places
+    from drunner_vault.workflows.unattended.alarms import Problem
+    from drunner_vault.workflows.unattended.health import HealthContext, examine, started_last
+    from drunner_vault.workflows.unattended.history import latest_of
+    from drunner_vault.workflows.unattended.jobs import JOB
+
+    now, faults = SYSTEM_CLOCK.now(), []
+    runs: list[Run] = []
+    try:
+        reporting.history.interrupted()
+    except StorageError as error:
+        faults.append(Problem("storage", error.message))
+    try:
+        runs = reporting.history.runs()
+    except StorageError as error:
+        faults = [Problem("storage", error.message)]
+    context = HealthContext(
+        now,
+        unattended.installed_since(os.environ),
+        latest_of(runs),
+        started_last(runs),
+        frozenset(run.job for run in reporting.history.now_running() if run.task == JOB),
+        partial(_archives, places(os.environ, Output().notice, impatient=True)),
+        reporting.kept,
+    )
+    report = examine(unattended.watched_jobs(os.environ, known, reporting.watch.read().seen, now), context)
+    report.problems += faults
+    return report
+
+
+def _archives(places: Places, store: str) -> list[Archive]:
+    from drunner_vault.catalog.catalog import archives
+
+    return archives(places.store(store), host=os.uname().nodename)
+
+
+def _faulty(faults: Sequence[VaultError]) -> HealthReport:
+    """What is to be said of settings that make no sense: nothing runs then, and silence would pass for well-being."""
+    from drunner_vault.workflows.unattended.alarms import Problem
+    from drunner_vault.workflows.unattended.health import HealthReport
+
+    text = "the settings cannot be used"
+    return HealthReport([Problem("settings", f"{text}: {fault.message}", task=fault.message) for fault in faults])
+
+
+def _document(report: HealthReport) -> dict[str, object]:
+    return {
+        "problems": [asdict(problem) for problem in report.problems],
+        "services": [asdict(item) for item in report.services],
+    }

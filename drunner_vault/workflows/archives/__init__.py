@@ -1,0 +1,1 @@
+"""Archives that are there: finding, looking into, proving, rescuing, copying and pruning them."""

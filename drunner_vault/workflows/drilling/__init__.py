@@ -1,0 +1,1 @@
+"""Restoring for real, apart, to see whether a service comes back."""

@@ -1,0 +1,1 @@
+"""A host's first settings, keys and store."""

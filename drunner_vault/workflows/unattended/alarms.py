@@ -1,0 +1,188 @@
+"""Alarms: what is wrong now, who has been told of it, and who is still to be.
+
+    problems found → raised, or over → told once → remembered in ROOT/vault/alarms.json
+
+A message that could not be delivered is tried again whenever alarms are settled. That one cannot be delivered is said,
+and fails nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from drunner_vault.alarms.notify import Tone, send
+from drunner_vault.clock import Clock, isoformat
+from drunner_vault.errors import VaultError
+from drunner_vault.workflows.unattended.state import State
+
+FAILURE, STALE, RECOVERY, SUCCESS = "failure", "stale", "recovery", "success"
+_STALE_KINDS = ("stale", "unverified", "never")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong. kind: failed, unreachable, settings, storage; or stale, unverified, never. task: of
+    what failed. job, service, store: whatever it is about, empty for what does not matter. text: a sentence for people.
+    """
+
+    kind: str
+    text: str
+    job: str = ""
+    task: str = ""
+    service: str = ""
+    store: str = ""
+
+    @property
+    def key(self) -> str:
+        """The same for the same problem, however its text may change."""
+        return "|".join((self.kind, self.job, self.task, self.service, self.store))
+
+    @property
+    def event(self) -> str:
+        """What a notification has to be for, to tell of it."""
+        return STALE if self.kind in _STALE_KINDS else FAILURE
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A problem that was raised. since, ended: as RFC 3339 in UTC; ended is empty while it lasts. owed: the
+    notifications that are still to be told of that, by name."""
+
+    problem: Problem
+    since: str
+    ended: str = ""
+    owed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A notification of the settings. on: what it is for. urls: gives its Apprise URLs, or raises VaultError."""
+
+    name: str
+    on: tuple[str, ...]
+    urls: Callable[[], list[str]]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Whom to tell what. jobs: the names of channels by name of a job; all of them where none are named. host: of whom
+    messages speak."""
+
+    channels: Mapping[str, Channel]
+    jobs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    host: str = ""
+
+    def names(self, job: str, event: str) -> tuple[str, ...]:
+        """Who is to be told of an event of a job."""
+        chosen = self.jobs.get(job) or tuple(self.channels)
+        return tuple(name for name in chosen if name in self.channels and event in self.channels[name].on)
+
+    def tell(self, name: str, title: str, lines: Sequence[str], tone: Tone) -> list[str]:
+        """Send a message; returns what went wrong, a sentence each."""
+        try:
+            urls = self.channels[name].urls()
+        except VaultError as error:
+            return [f"notification {name}: {error.message}"]
+        problems = send(f"{self.host}: {title}", "\n".join(lines), urls, tone)
+        return [f"notification {name}: {problem}" for problem in problems]
+
+
+class Alarms:
+    """The alarms of this host. directory: `ROOT/vault`."""
+
+    def __init__(self, directory: Path, audience: Audience, clock: Clock) -> None:
+        self._state = State(directory / "alarms.json")
+        self._audience = audience
+        self._clock = clock
+
+    def all(self) -> list[Alarm]:
+        """Those that are raised, and those that are over with somebody still to be told. Raises StorageError."""
+        return [alarm for item in self._state.read().get("alarms", ()) if (alarm := _parse(item)) is not None]
+
+    def raised(self) -> list[Alarm]:
+        """Those that are raised. Raises StorageError."""
+        return [alarm for alarm in self.all() if not alarm.ended]
+
+    def settle(self, found: Sequence[Problem], concerns: Callable[[Problem], bool]) -> list[str]:
+        """Raise what was found and is new; what is raised, concerns us and was not found is over. Tell whoever is to be
+        told; returns what went wrong with that, a sentence each. Raises StorageError; then too they have been told, and
+        will be again: a full disk must not silence anything.
+        """
+        with self._state.locked():
+            alarms = self._compared(found, concerns)
+            try:
+                # first, so that whoever kills us here is told again rather than never
+                self._write(alarms)
+            finally:
+                told, complaints = self._tell(alarms)
+            if told != alarms:
+                self._write(told)
+        return complaints
+
+    def _compared(self, found: Sequence[Problem], concerns: Callable[[Problem], bool]) -> list[Alarm]:
+        now, known = isoformat(self._clock.now()), {alarm.problem.key: alarm for alarm in self.all()}
+        for problem in found:
+            before = known.get(problem.key)
+            if before is None or before.ended:
+                owed = self._audience.names(problem.job, problem.event)
+                known[problem.key] = Alarm(problem, now, owed=owed)
+            else:
+                known[problem.key] = replace(before, problem=problem)
+        keys = {problem.key for problem in found}
+        for key, alarm in known.items():
+            if key not in keys and not alarm.ended and concerns(alarm.problem):
+                owed = self._audience.names(alarm.problem.job, RECOVERY)
+                known[key] = replace(alarm, ended=now, owed=owed)
+        return list(known.values())
+
+    def _tell(self, alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[str]]:
+        """The alarms as they are when all have been told who could be, and what went wrong."""
+        complaints: list[str] = []
+        done: set[tuple[str, bool]] = set()
+        for name in self._audience.channels:
+            for over in (False, True):
+                owed = [alarm for alarm in alarms if name in alarm.owed and bool(alarm.ended) is over]
+                if owed:
+                    problems = self._audience.tell(name, _title(owed), [_line(alarm) for alarm in owed], _tone(over))
+                    complaints += problems
+                    done |= set() if problems else {(name, over)}
+        left = [replace(alarm, owed=self._still_owed(alarm, done)) for alarm in alarms]
+        return [alarm for alarm in left if not alarm.ended or alarm.owed], complaints
+
+    def _still_owed(self, alarm: Alarm, done: set[tuple[str, bool]]) -> tuple[str, ...]:
+        over = bool(alarm.ended)
+        return tuple(name for name in alarm.owed if (name, over) not in done and name in self._audience.channels)
+
+    def _write(self, alarms: Sequence[Alarm]) -> None:
+        self._state.write({"alarms": [asdict(alarm) for alarm in alarms]})
+
+
+def _tone(over: bool) -> Tone:
+    return Tone.GOOD if over else Tone.BAD
+
+
+def _title(alarms: Sequence[Alarm]) -> str:
+    over = "resolved: " if alarms[0].ended else ""
+    if len(alarms) == 1:
+        return over + alarms[0].problem.text.partition(": ")[0]
+    return f"{over}{len(alarms)} problems"
+
+
+def _line(alarm: Alarm) -> str:
+    if not alarm.ended:
+        return alarm.problem.text
+    return f"resolved: {alarm.problem.text} (since {alarm.since}, until {alarm.ended})"
+
+
+def _parse(item: Any) -> Alarm | None:
+    """The alarm in an object that we wrote; None if it is not one of this version's."""
+    try:
+        problem = Problem(**{name: str(value) for name, value in item["problem"].items()})
+        dt.datetime.fromisoformat(item["since"])
+        return Alarm(problem, item["since"], item["ended"], tuple(item["owed"]))
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return None
