@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drunner_vault.durable import storage_error
-from drunner_vault.engine.prefetch import Prefetch
 from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.tar import Entry, Kind, Segment
 from drunner_vault.uncached import is_cached, read_at
@@ -20,6 +20,7 @@ from drunner_vault.uncached import is_cached, read_at
 _PIECE = 1 << 20
 _AT_ONCE = 64 << 10  # files up to this size are read with one call
 _SAMPLE = 8  # of so many small files one is asked whether it is in the page cache
+_COMING = 32  # files that are fetched from the disk at the same time
 _SPARSE_BLOCK = 512
 _MAX_RUNS = 1 << 15  # of data in one file: their map has to fit into a frame of the archive, and so has its index row
 _MAX_XATTRS = 4 << 20  # bytes of extended attributes, for the same reason
@@ -39,17 +40,31 @@ SOCKET_NOTE = "socket, not carried: the program that listens on it makes it anew
 @dataclass
 class _Level:
     """A directory that is being read: its descriptor, path, the names still to come, and those that were no regular
-    files when it was listed. ahead: fetches the files to come, if they are not in the page cache."""
+    files when it was listed. coming: files that are being fetched from the disk, open, and whether each had to be."""
 
     fd: int
     path: bytes
     names: Iterator[bytes]
     others: set[bytes]
-    ahead: Prefetch | None = None
+    coming: dict[bytes, tuple[int, bool | None]] = field(default_factory=dict)
+
+    def fetch(self) -> None:
+        """Open the files that come next, and have the disk fetch what is not in the page cache: one that is asked for
+        many things at a time answers sooner. They are few, since each takes a descriptor."""
+        for name in itertools.islice(copy.copy(self.names), _COMING):
+            if name in self.others:
+                return
+            with contextlib.suppress(OSError):  # whoever reads it in earnest will say so
+                fd = _open(name, _READ, self.fd)
+                self.coming[name] = fd, not is_cached(fd)
+
+    def forget(self) -> None:
+        """Close the files that were opened ahead."""
+        while self.coming:
+            os.close(self.coming.popitem()[1][0])
 
     def close(self) -> None:
-        if self.ahead:
-            self.ahead.close()
+        self.forget()
         os.close(self.fd)
 
 
@@ -95,6 +110,8 @@ class TreeReader:
 
     def _descend(self, fd: int, path: bytes) -> TreeItem:
         """Go on inside a directory that was opened; returns its own entry."""
+        if self._levels:
+            self._levels[-1].forget()  # a descriptor a level is enough
         level = _Level(fd, path, iter(()), set())
         self._levels.append(level)
         names = []
@@ -142,8 +159,9 @@ class TreeReader:
     def _file(self, fd: int, name: bytes, path: bytes) -> TreeItem | None:
         """A regular file or a further name of one, judged by what was opened: another may take its name meanwhile. None
         if something else has taken it."""
+        inner, fetched = self._levels[-1].coming.pop(name, (-1, None))
         try:
-            inner = self._open = _open(name, _READ, fd)
+            inner = self._open = inner if inner >= 0 else _open(name, _READ, fd)
         except OSError as cause:
             if cause.errno in (errno.ELOOP, errno.ENXIO):  # now a symbolic link, or a socket
                 return None
@@ -159,24 +177,24 @@ class TreeReader:
             self._remember(status, path)
         entry = self._entry(path, status, inner, segments=_data_runs(inner, status))
         if entry.size <= _AT_ONCE and entry.segments is None:
-            data = self._small(inner, entry.size + 1)
+            data = self._small(inner, entry.size + 1, fetched)
             if len(data) == entry.size:  # not a byte more or less: it is as it was
                 self._finish_file()
                 return entry, (data,) if data else ()
         return entry, self._content(inner, entry)
 
-    def _small(self, fd: int, size: int) -> bytes:
+    def _small(self, fd: int, size: int, fetched: bool | None) -> bytes:
         """Up to `size` bytes of a file. What has to come from the disk does not stay in the page cache, and what comes
-        next in its directory is fetched meanwhile."""
-        level = self._levels[-1]
-        if level.ahead is None and (self._cold or not self._small_files % _SAMPLE) and size > 1:
-            self._cold = not is_cached(fd)
+        next in its directory is fetched meanwhile. fetched: whether it had to be; None if nobody has looked."""
+        if fetched is None and size > 1 and (self._cold or not self._small_files % _SAMPLE):
+            fetched = not is_cached(fd)
         self._small_files += 1
-        if not self._cold:
+        if fetched is not None:
+            self._cold = fetched
+        if not fetched:
             return os.pread(fd, size, 0)
-        if level.ahead is None:
-            level.ahead = Prefetch(level.fd, (name for name in copy.copy(level.names) if name not in level.others))
-        level.ahead.advance()
+        if not self._levels[-1].coming:
+            self._levels[-1].fetch()
         data = os.pread(fd, size, 0)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return data
