@@ -11,7 +11,7 @@ from pathlib import Path
 from support import s3servers
 
 from bench.datasets import DataSet
-from bench.measure import Measured, measured, settle
+from bench.measure import Measured, measured
 from bench.programs import Program, remove, written
 from bench.table import Figure, Row
 from bench.workbench import Workbench
@@ -73,7 +73,7 @@ def extracting(bench: Workbench) -> Iterator[Row]:
     def run() -> Measured:
         remove(into)
         into.mkdir()
-        settle(cold=bench.choices.cold)
+        bench.ready_for(archive.parent)
         taken = measured(bench.ours.call(*words))
         if [path.read_bytes() for path in into.rglob("file*")] != [file.read_bytes()]:
             raise RuntimeError(f"what was extracted is not {file}")
@@ -117,7 +117,7 @@ def _backup_to(bench: Workbench, dataset: DataSet, destination: str, directory: 
     directory.mkdir(exist_ok=True)
     for path in directory.iterdir():
         remove(path)
-    settle(cold=bench.choices.cold)
+    bench.ready_for(dataset.path)
     call = bench.ours.backup_to(dataset, destination, s3servers.credentials())
     return replace(measured(call), size=written(directory))
 

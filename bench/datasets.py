@@ -74,9 +74,9 @@ def shape(directory: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def read_through(dataset: DataSet) -> None:
-    """Read all of it, so that nobody is the one who has to fetch it from the disk."""
-    for path in dataset.path.rglob("*"):
+def read_through(directory: Path) -> None:
+    """Read all files below it, so that whoever comes next need not fetch them from the disk."""
+    for path in directory.rglob("*"):
         if path.is_file() and path.stat().st_blocks:
             with path.open("rb", buffering=0) as stream:
                 while stream.read(1 << 20):

@@ -50,7 +50,6 @@ class Workbench:
     data: DataSets
     stack: ExitStack
     figures: list[Figure] = field(default_factory=list)
-    _warm: set[str] = field(default_factory=set)
 
     @cached_property
     def key(self) -> KeyPair:
@@ -74,9 +73,7 @@ class Workbench:
     def warm(self, name: str) -> DataSet:
         """A set of data that lies in the page cache, as far as there is room."""
         dataset = self.data.get(name)
-        if name not in self._warm and not self.choices.cold:
-            read_through(dataset)
-            self._warm.add(name)
+        self.ready_for(dataset.path)
         return dataset
 
     def shelf(self, program: Program, name: str) -> Path:
@@ -95,7 +92,7 @@ class Workbench:
         """A first backup, which stays on its shelf."""
         shelf = self.empty_shelf(program, dataset)
         before = written(shelf)
-        settle(cold=self.choices.cold)
+        self.ready_for(dataset.path)
         taken = measured(program.backup(dataset, shelf))
         return replace(taken, size=written(shelf) - before)
 
@@ -109,14 +106,14 @@ class Workbench:
     def verify(self, program: Program, dataset: DataSet) -> Measured:
         """Reading and judging all of a backup."""
         shelf = self.backed_up(program, dataset)
-        settle(cold=self.choices.cold)
+        self.ready_for(shelf)
         return measured(program.verify(shelf))
 
     def restore(self, program: Program, dataset: DataSet) -> Measured:
         """Bringing all of a backup back; what came is counted, and removed."""
         shelf = self.backed_up(program, dataset)
         call = program.restore(shelf)
-        settle(cold=self.choices.cold)
+        self.ready_for(shelf)
         taken = measured(call)
         came = shape(program.restored())
         if came != dataset.shape:
@@ -125,6 +122,13 @@ class Workbench:
             _set_aside(program.restored(), program.attic())
         program.discard()
         return taken
+
+    def ready_for(self, read: Path) -> None:
+        """Before each run: what will be read is in the page cache, unless it is to be cold. Some programs push out of
+        it what they have read."""
+        if not self.choices.cold:
+            read_through(read)
+        settle(cold=self.choices.cold)
 
     def compare(self, action: str, data: str, runs: Mapping[str, Callable[[], Measured]]) -> dict[str, Figure]:
         """Measure each of `runs`, by program, as often as was chosen, all in turn; another one begins each time."""
