@@ -18,6 +18,7 @@ _NOT_PASSED_ON = ("all_services", "as_json", "service", "dest")
 
 def back_up_all(context: click.Context, dest: str, *, as_json: bool) -> int:
     """Back up all services to a store or into a directory, with the options of `backup` that were given."""
+    from drunner_vault import wiring
     from drunner_vault.errors import NoChange
     from drunner_vault.services.home import installed
     from drunner_vault.wiring import unattended
@@ -25,7 +26,7 @@ def back_up_all(context: click.Context, dest: str, *, as_json: bool) -> int:
 
     if dest == "-" or not (known_places().is_store(dest) or dest.endswith("/") or Path(dest).is_dir()):
         raise click.UsageError("with --all, DEST is a store or a directory")
-    unattended.require_root()
+    wiring.require_root()
     names = [home.name for home in installed(services_root(os.environ))]
     if not names:
         raise NoChange("no service is installed")

@@ -91,8 +91,8 @@ def command(
     dest = dest or "./"
     from drunner_vault import wiring
     from drunner_vault.memory import expect_bulk_work
+    from drunner_vault.wiring.history import history_of_hand
     from drunner_vault.wiring.stores import store_choices
-    from drunner_vault.wiring.unattended import history_of_hand
     from drunner_vault.workflows.backup import BackupChoices
     from drunner_vault.workflows.backup_service import backup_to_file, backup_to_store
     from drunner_vault.workflows.pace import step_back

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -102,10 +101,13 @@ def bandwidth_option(command: Command) -> Command:
 
 
 def _bytes(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no number of bytes; write it as 500K, 10M or 1.5G")
-    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+    from drunner_vault.config.values import parse_rate
+    from drunner_vault.errors import BadUsage
+
+    try:
+        return parse_rate(text)
+    except BadUsage as error:
+        raise click.BadParameter(f"{error.message}; {error.hint}") from error
 
 
 def retention_options(command: Command) -> Command:

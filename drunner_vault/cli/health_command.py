@@ -35,10 +35,11 @@ def command(notify: bool, quiet: bool, as_json: bool) -> int:
     have no archive, a last run that failed or was killed, and a message that could not be delivered. Exits 1 if there
     is any.
     """
+    from drunner_vault import wiring
     from drunner_vault.wiring import unattended
 
     output = Output(as_json=as_json)
-    unattended.require_root()
+    wiring.require_root()
     known, faults = unattended.settings_as_far_as_possible(os.environ)
     reporting = unattended.reporting(os.environ, known)
     if not known.jobs and not faults:

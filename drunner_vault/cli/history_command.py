@@ -29,10 +29,10 @@ def command(job: str | None, service: str | None, failed: bool, limit: int, as_j
 
     The newest 10000 are kept.
     """
-    from drunner_vault.wiring import unattended
+    from drunner_vault.wiring import history as histories
 
     output = Output(as_json=as_json)
-    history = unattended.history(os.environ)
+    history = histories.history(os.environ)
     history.interrupted()
     chosen = [
         run

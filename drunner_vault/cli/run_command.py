@@ -43,7 +43,7 @@ def command(job: str, scheduled: bool, as_json: bool) -> int:
     output = Output(as_json=as_json)
     known = wiring.settings(os.environ)
     chosen = known.job(job)
-    unattended.require_root()
+    wiring.require_root()
     reporting = unattended.reporting(os.environ, known)
     with _told_if_it_fails(chosen, reporting, output):
         reporting.history.interrupted()
@@ -102,14 +102,14 @@ def _alone(job: JobSettings, reporting: Reporting) -> Iterator[None]:
 
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.errors import NoChange
-    from drunner_vault.wiring import unattended
+    from drunner_vault.wiring.history import vault_directory
     from drunner_vault.workflows.unattended.history import SKIPPED, new_run
     from drunner_vault.workflows.unattended.jobs import JOB
     from drunner_vault.workflows.unattended.running import alone
 
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(alone(unattended.vault_directory(os.environ), job.name))
+            held.enter_context(alone(vault_directory(os.environ), job.name))
         except NoChange as busy:
             run = new_run(SYSTEM_CLOCK, job.name, JOB, "", job.store)
             reporting.history.add(replace(run, verdict=SKIPPED, why=busy.message))

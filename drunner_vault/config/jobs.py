@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from drunner_vault.config.secret import Secret, read_secret
 from drunner_vault.config.tables import Table
-from drunner_vault.config.values import LONG, SHORT, parse_rate
+from drunner_vault.config.values import LONG, NO_LIMIT, SHORT, parse_rate
 from drunner_vault.errors import BadUsage
 
 TASKS = ("backup", "verify", "drill", "rehearse")
@@ -58,7 +58,7 @@ class JobSettings:
     @property
     def bandwidth(self) -> int:
         """bandwidth_limit in bytes a second; 0 for no limit."""
-        return parse_rate(self.bandwidth_limit)
+        return parse_rate(self.bandwidth_limit or NO_LIMIT)
 
     def where_of(self, key: str) -> str:
         """File and line of a key, or of the table if that key is not set."""
@@ -141,6 +141,6 @@ def _read_ping(table: Table) -> Secret | None:
 
 def _check_rate(table: Table) -> None:
     try:
-        parse_rate(table.text("bandwidth_limit", ""))
+        parse_rate(table.text("bandwidth_limit", "") or NO_LIMIT)
     except BadUsage as problem:
         table.refuse(f"bandwidth_limit: {problem.message}", problem.hint, "bandwidth_limit")

@@ -11,6 +11,7 @@ _NAMES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 SHORT, LONG = "smh", "hdw"
 """Units of what is short, and of what is long: an `m` that could be minutes or months is not among the latter."""
 
+NO_LIMIT = "0"
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
@@ -28,9 +29,7 @@ def parse_length(text: str, units: str) -> float:
 
 
 def parse_rate(text: str) -> int:
-    """Bytes a second of a rate such as 500K, 10M or 1.5G; 0, for no limit, of an empty text. Raises BadUsage."""
-    if not text:
-        return 0
+    """Bytes a second of a rate such as 500K, 10M or 1.5G. Raises BadUsage."""
     match = _RATE.fullmatch(text)
     if match is None:
         raise BadUsage(f"{text!r} is no number of bytes", "write it as 500K, 10M or 1.5G")

@@ -24,12 +24,17 @@ PROGRAM = "drunner"
 _BIN = Path("/usr/local/bin")
 
 
+def require_root() -> None:
+    """Raises BadUsage without root's rights."""
+    if os.geteuid() != 0:
+        raise BadUsage("services belong to root, and we are not", "run it with sudo")
+
+
 def service_host(
     environment: Mapping[str, str], notice: Callable[[str], None], hook_output: BinaryIO | None = None
 ) -> ServiceHost:
     """The host that the environment names. Raises BadUsage for bad settings, or without root's rights."""
-    if os.geteuid() != 0:
-        raise BadUsage("services belong to root, and we are not", "run it with sudo")
+    require_root()
     _allow_many_files()
     known = _settings_if_sound(environment, notice)
     config = config_sh(environment)

@@ -16,6 +16,7 @@ from drunner_vault.config import Settings, read_listeners, read_settings
 from drunner_vault.errors import BadUsage
 from drunner_vault.services.home import installed
 from drunner_vault.wiring.environment import adopt
+from drunner_vault.wiring.history import PART_OF_A_JOB, history, vault_directory
 from drunner_vault.wiring.jobs import job_schedule, job_timezone
 from drunner_vault.wiring.services import program_directory
 from drunner_vault.wiring.settings import SETTINGS_FILE, config_directory, services_root, settings
@@ -29,34 +30,11 @@ from drunner_vault.workflows.unattended.running import wait_for_engine
 from drunner_vault.workflows.unattended.watch import Watch
 
 _JUST_STARTED = 900.0  # seconds ago
-PART_OF_A_JOB = "DRUNNER_VAULT_JOB"  # in the environment of a job's commands: what they do is written down by the job
-
-
-def vault_directory(environment: Mapping[str, str]) -> Path:
-    """Where what this program remembers is."""
-    return services_root(environment) / "vault"
 
 
 def settings_path(environment: Mapping[str, str]) -> Path:
     """Where the settings are, or would be."""
     return config_directory(environment) / SETTINGS_FILE
-
-
-def history(environment: Mapping[str, str]) -> History:
-    """What was done on this host. Raises BadUsage without root's rights."""
-    require_root()
-    return History(vault_directory(environment))
-
-
-def history_of_hand(environment: Mapping[str, str]) -> History | None:
-    """Where a command writes down what it does; None if a job does that, of which it is a part."""
-    return None if environment.get(PART_OF_A_JOB) else history(environment)
-
-
-def require_root() -> None:
-    """Raises BadUsage without root's rights."""
-    if os.geteuid() != 0:
-        raise BadUsage("services belong to root, and we are not", "run it with sudo")
 
 
 def commands(environment: Mapping[str, str], job: str = "") -> Commands:

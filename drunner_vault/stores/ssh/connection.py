@@ -27,6 +27,7 @@ from drunner_vault.errors import BadUsage, StorageError, Unavailable
 from drunner_vault.stores.ssh import protocol
 from drunner_vault.stores.ssh.failures import not_sftp, shown, silent, why_ended, why_lost
 from drunner_vault.stores.ssh.options import SshOptions
+from drunner_vault.stores.ssh.process import last_said, start_ssh
 from drunner_vault.stores.ssh.protocol import Malformed, Reply, Request
 
 Answer = Future[Reply]
@@ -34,7 +35,6 @@ Result = TypeVar("Result")
 
 _LONGEST_WAIT = 20  # times the time limit: for one answer, while others keep coming
 _ENDING_SECONDS = 5
-_SAID = 8192  # bytes of the end of standard error
 _TEXT = 200  # bytes of what is no packet, to be shown
 
 
@@ -95,21 +95,11 @@ class Connection:
         self._end(Unavailable(f"the connection to {self._options.host} was closed", "begin anew"))
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = self._options.arguments()
         try:
-            return subprocess.Popen(
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                start_new_session=True,
-            )
-        except OSError as cause:
+            return start_ssh(self._options.arguments(), self._errors)
+        except BadUsage:
             self._errors.close()
-            raise BadUsage(
-                f"cannot start {command[0]}: {cause.strerror}", "install it: apt install openssh-client"
-            ) from cause
+            raise
 
     def _await(self, future: Future[Result]) -> Result:
         asked = time.monotonic()
@@ -178,9 +168,7 @@ class Connection:
             code = self._ssh.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             code = -signal.SIGKILL  # by us, in a moment
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - _SAID))
-        said = self._errors.read().decode(errors="replace")
+        said = last_said(self._errors)
         connected = self._greeting.done() and not self._greeting.exception()
         return why_lost(self._options, said) if connected or code < 0 else why_ended(self._options, code, said)
 

@@ -13,15 +13,16 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
 
 from drunner_vault.errors import AccessDenied, BadUsage, ServiceError, Unavailable, VaultError
 from drunner_vault.stores.ssh.channel import Channel, Gone, Malformed
 from drunner_vault.stores.ssh.failures import not_ours, shown, why_ended, why_lost
 from drunner_vault.stores.ssh.options import SshOptions, ssh_options
+from drunner_vault.stores.ssh.process import last_said, start_ssh
 
 _SSH_ITSELF = 255
 _NOT_FOUND = (126, 127)
-_SAID = 8192  # bytes of the end of standard error
 _ENDING_SECONDS = 60.0  # what the other side may need to take everything back
 _AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec {program}; else exec sudo -n {program}; fi'
 
@@ -43,7 +44,7 @@ class RemoteProgram:
         there is no such program.
         """
         with tempfile.TemporaryFile() as errors:
-            ssh = self._start(errors.fileno())
+            ssh = self._start(errors)
             assert ssh.stdin is not None  # noqa: S101 (pipes were asked for)
             assert ssh.stdout is not None  # noqa: S101
             channel = Channel(ssh.stdout.fileno(), ssh.stdin.fileno())
@@ -52,28 +53,16 @@ class RemoteProgram:
                     yield channel
             except Gone as cause:
                 _close_input(ssh)
-                raise self._why(ssh, channel, errors.fileno()) from cause
+                raise self._why(ssh, channel, errors) from cause
             except Malformed as cause:
                 raise not_ours(self._options, str(cause)) from cause
             finally:
                 self._end(ssh)
 
-    def _start(self, errors: int) -> subprocess.Popen[bytes]:
+    def _start(self, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         line = _AS_ROOT.format(program=shlex.join(self._program))
         command = self._options.running(f"exec sh -c {shlex.quote(line)}")
-        try:
-            return subprocess.Popen(
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,  # Ctrl-C is ours to deal with
-            )
-        except OSError as cause:
-            raise BadUsage(
-                f"cannot start {command[0]}: {cause.strerror}", "install it: apt install openssh-client"
-            ) from cause
+        return start_ssh(command, errors)
 
     def _end(self, ssh: subprocess.Popen[bytes]) -> None:
         """Close its input, let it tidy up, and then see that it ends."""
@@ -86,13 +75,12 @@ class RemoteProgram:
                 os.killpg(ssh.pid, signal.SIGKILL)
             ssh.communicate()
 
-    def _why(self, ssh: subprocess.Popen[bytes], channel: Channel, errors: int) -> VaultError:
+    def _why(self, ssh: subprocess.Popen[bytes], channel: Channel, errors: IO[bytes]) -> VaultError:
         try:
             code = ssh.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             return Unavailable(f"{self.name} has not answered", f"see whether it does: {self._options.by_hand}")
-        size = os.fstat(errors).st_size
-        said = os.pread(errors, _SAID, max(0, size - _SAID)).decode(errors="replace")
+        said = last_said(errors)
         if channel.heard:
             return why_lost(self._options, said)
         return why_ended(self._options, code, said) if code == _SSH_ITSELF else self._why_not_started(code, said)

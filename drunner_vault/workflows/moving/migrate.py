@@ -44,7 +44,7 @@ from drunner_vault.workflows.progress import Progress
 from drunner_vault.workflows.services.drunner_service import DrunnerService
 from drunner_vault.workflows.services.remove import take_off
 from drunner_vault.workflows.services.selftest import is_running
-from drunner_vault.workflows.unattended.state import State
+from drunner_vault.workflows.unattended.state import DIRECTORY, State
 from drunner_vault.workflows.working import working_on
 from drunner_vault.workflows.workload import Embed
 
@@ -160,7 +160,7 @@ class _Journal:
     """`ROOT/vault/migrate-NAME.json`."""
 
     def __init__(self, home: ServiceHome) -> None:
-        self.path: Path = home.root / "vault" / f"migrate-{home.name}.json"
+        self.path: Path = home.root / DIRECTORY / f"migrate-{home.name}.json"
         self._home = home
         self._state = State(self.path)
 

@@ -185,7 +185,7 @@ class _Done:
 
     def __init__(self, home: ServiceHome) -> None:
         self._home = home
-        self._state = State(home.root / "vault" / f"rebuilt-{home.name}.json")
+        self._state = State.of(home.root, f"rebuilt-{home.name}")
 
     def begin(self, item: PlannedService) -> None:
         """It is about to be restored."""

@@ -66,7 +66,7 @@ class Arrival:
 
     def __init__(self, home: ServiceHome) -> None:
         self._home = home
-        self._state = State(home.root / "vault" / f"arrival-{home.name}.json")
+        self._state = State.of(home.root, f"arrival-{home.name}")
 
     def write(self, transfer: str) -> None:
         """The service is here now, by this transfer."""

@@ -13,12 +13,19 @@ from typing import Any
 from drunner_vault.durable import replace_file, storage_error
 from drunner_vault.services.lock import make_directory
 
+DIRECTORY = "vault"  # below the services' root: what this program remembers
+
 
 class State:
     """One such document, a JSON object."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @classmethod
+    def of(cls, root: Path, name: str) -> State:
+        """The document of that name below the services' root."""
+        return cls(root / DIRECTORY / f"{name}.json")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
