@@ -8,9 +8,11 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from drunner_vault.durable import storage_error
 from drunner_vault.engine.trees import Report, TreeItem
@@ -24,8 +26,10 @@ _COMING = 32  # files that are fetched from the disk at the same time
 _SPARSE_BLOCK = 512
 _MAX_RUNS = 1 << 15  # of data in one file: their map has to fit into a frame of the archive, and so has its index row
 _MAX_XATTRS = 4 << 20  # bytes of extended attributes, for the same reason
+_NONE: Mapping[str, bytes] = MappingProxyType({})
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAMES = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())  # as os.fsencode has them, which takes longer
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.DIRECTORY,
@@ -117,7 +121,7 @@ class TreeReader:
         names = []
         with os.scandir(fd) as found:
             for item in found:
-                name = os.fsencode(item.name)
+                name = item.name.encode(*_NAMES)
                 names.append(name)
                 if not item.is_file(follow_symlinks=False):
                     level.others.add(name)
@@ -159,7 +163,8 @@ class TreeReader:
     def _file(self, fd: int, name: bytes, path: bytes) -> TreeItem | None:
         """A regular file or a further name of one, judged by what was opened: another may take its name meanwhile. None
         if something else has taken it."""
-        inner, fetched = self._levels[-1].coming.pop(name, (-1, None))
+        coming = self._levels[-1].coming
+        inner, fetched = coming.pop(name) if name in coming else (-1, None)
         try:
             inner = self._open = inner if inner >= 0 else _open(name, _READ, fd)
         except OSError as cause:
@@ -175,10 +180,12 @@ class TreeReader:
                 self._finish_file()
                 return _hard_link(path, status, first), ()
             self._remember(status, path)
-        entry = self._entry(path, status, inner, segments=_data_runs(inner, status))
-        if entry.size <= _AT_ONCE and entry.segments is None:
-            data = self._small(inner, entry.size + 1, fetched)
-            if len(data) == entry.size:  # not a byte more or less: it is as it was
+        size = status.st_size
+        runs = _data_runs(inner, size) if status.st_blocks * 512 < size else None
+        entry = _file_entry(path, status, self._xattrs(path, inner), runs)
+        if size <= _AT_ONCE and runs is None:
+            data = self._small(inner, size + 1, fetched)
+            if len(data) == size:  # not a byte more or less: it is as it was
                 self._finish_file()
                 return entry, (data,) if data else ()
         return entry, self._content(inner, entry)
@@ -265,13 +272,16 @@ class TreeReader:
             segments,
         )
 
-    def _xattrs(self, path: bytes, where: int | bytes | str) -> dict[str, bytes]:
+    def _xattrs(self, path: bytes, where: int | bytes | str) -> Mapping[str, bytes]:
         try:
             names = os.listxattr(where) if isinstance(where, int) else os.listxattr(where, follow_symlinks=False)
         except OSError as cause:
             if cause.errno != errno.EOPNOTSUPP:
                 self._report(path, f"its extended attributes could not be read: {cause.strerror}")
-            return {}
+            names = []
+        return self._values(path, where, names) if names else _NONE
+
+    def _values(self, path: bytes, where: int | bytes | str, names: list[str]) -> dict[str, bytes]:
         values = {}
         for name in names:
             try:
@@ -298,11 +308,16 @@ def _hard_link(path: bytes, status: os.stat_result, first: bytes) -> Entry:
     return Entry(path, Kind.HARDLINK, mode, status.st_uid, status.st_gid, mtime_ns=status.st_mtime_ns, link=first)
 
 
-def _data_runs(fd: int, status: os.stat_result) -> tuple[Segment, ...] | None:
-    """The data runs of a file with holes, each but the last a multiple of 512 bytes; None if it has no holes."""
-    size = status.st_size
-    if status.st_blocks * 512 >= size:
-        return None
+def _file_entry(
+    path: bytes, status: os.stat_result, xattrs: Mapping[str, bytes], segments: tuple[Segment, ...] | None
+) -> Entry:
+    mode = stat.S_IMODE(status.st_mode)
+    of_file = path, Kind.FILE, mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns
+    return Entry(*of_file, xattrs=xattrs, segments=segments)
+
+
+def _data_runs(fd: int, size: int) -> tuple[Segment, ...] | None:
+    """The data runs of a file that may have holes, each but the last a multiple of 512 bytes; None if it has none."""
     runs: list[Segment] = []
     at = 0
     while at < size:

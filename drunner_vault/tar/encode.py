@@ -9,9 +9,10 @@ Sources: POSIX.1-2017 pax, GNU tar manual appendix "Storing Sparse Files", libac
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
+from zlib import adler32
 
 from drunner_vault.tar.entry import Entry, Kind, Segment
 
@@ -59,8 +60,10 @@ def encode_header(entry: Entry, name: bytes, link: bytes | None = None, *, escap
     stored = len(sparse_map) + entry.data_size
     if stored > _OCTAL_11:
         records[b"size"] = b"%d" % stored
-    block = _ustar_block(entry, shown, target, stored, _TYPE_FLAG[entry.kind])
-    return _extended_header(records, shown) + block + sparse_map
+    flag = _TYPE_FLAG[entry.kind]
+    fields = _fields(flag, entry.mode, entry.uid, entry.gid, target, entry.device)
+    block = _ustar_block(fields, shown, stored, entry.mtime_ns // 10**9)
+    return b"%b%b%b" % (_extended_header(records, shown), block, sparse_map) if records or sparse_map else block
 
 
 def stored_size(entry: Entry) -> int:
@@ -73,15 +76,17 @@ def _records(entry: Entry, shown: bytes, target: bytes, escaped: bool) -> dict[b
     records: dict[bytes, bytes] = {}
     if _needs_record(shown):
         records[b"path"] = shown
-    if _needs_record(target):
+    if target and _needs_record(target):
         records[b"linkpath"] = target
     if records and not (_is_utf8(shown) and _is_utf8(target)):
         records[b"hdrcharset"] = b"BINARY"
-    if entry.mtime_ns % 10**9 or not 0 <= entry.mtime_ns <= _OCTAL_11 * 10**9:
+    seconds, fraction = divmod(entry.mtime_ns, 10**9)
+    if fraction or not 0 <= seconds <= _OCTAL_11:
         records[b"mtime"] = _decimal_seconds(entry.mtime_ns)
-    for key, number in ((b"uid", entry.uid), (b"gid", entry.gid)):
-        if number > _OCTAL_7:
-            records[key] = b"%d" % number
+    if entry.uid > _OCTAL_7:
+        records[b"uid"] = b"%d" % entry.uid
+    if entry.gid > _OCTAL_7:
+        records[b"gid"] = b"%d" % entry.gid
     if entry.xattrs:
         records |= _attribute_records(entry.xattrs, escaped)
     return records
@@ -111,10 +116,8 @@ def _is_utf8(value: bytes) -> bool:
 
 def _decimal_seconds(nanoseconds: int) -> bytes:
     """Seconds with as many decimals as are needed, as PAX writes times: -1.5 is a second and a half before 1970."""
-    whole, fraction = divmod(abs(nanoseconds), 10**9)
-    sign = "-" if nanoseconds < 0 else ""
-    text = f"{sign}{whole}.{fraction:09d}".rstrip("0").rstrip(".")
-    return text.encode()
+    text = b"%d.%09d" % divmod(abs(nanoseconds), 10**9)
+    return (b"-" if nanoseconds < 0 else b"") + text.rstrip(b"0").rstrip(b".")
 
 
 def _sparse_map(segments: tuple[Segment, ...]) -> bytes:
@@ -142,8 +145,7 @@ def _extended_header(records: dict[bytes, bytes], shown: bytes) -> bytes:
     ordered = sorted(records, key=_binary_first) if len(records) > 1 else records
     body = b"".join([_record(key, records[key]) for key in ordered])
     name = b"PaxHeaders/" + shown.rstrip(b"/").rpartition(b"/")[2]
-    block = _ustar_block(_EXTENDED, name, b"", len(body), b"x")
-    return b"%b%b%b" % (block, body, padding(len(body)))
+    return b"%b%b%b" % (_ustar_block(_EXTENDED, name, len(body), 0), body, padding(len(body)))
 
 
 def _binary_first(keyword: bytes) -> tuple[bool, bytes]:
@@ -158,54 +160,53 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %s=%s\n" % (length, key, value)
 
 
-_EXTENDED = Entry(b"", Kind.FILE)
-_SPACES = 8 * 0x20  # what the checksum's own field counts for
-
-
-def _ustar_block(entry: Entry, shown: bytes, target: bytes, stored: int, flag: bytes) -> bytes:
-    """One 512-byte ustar header with its checksum; fields that do not fit are cut, for PAX records to replace."""
-    seconds = entry.mtime_ns // 10**9
-    if not 0 <= seconds <= _OCTAL_11:
-        seconds = 0 if seconds < 0 else _OCTAL_11
-    owner = _owner(entry.mode, entry.uid, entry.gid)
-    numbers = b"%011o\0%011o\0" % (stored if stored <= _OCTAL_11 else _OCTAL_11, seconds)
-    start = b"%b%b%b" % (_field(shown).ljust(_NAME_SIZE, b"\0"), owner, numbers)
-    tail, counted = _tail(flag, target, entry.device)
-    return b"%b%06o\0 %b" % (start, _sum(start) + counted, tail)
-
-
-def _sum(text: bytes) -> int:
-    """The sum of the bytes of ASCII text shorter than 512 bytes: what the first half of its Adler-32 counts up, from 1
-    and modulo 65521. It is taken twice for each file, and several times as fast as `sum`."""
-    return (zlib.adler32(text) & 0xFFFF) - 1
-
-
-@lru_cache(maxsize=64)
-def _owner(mode: int, uid: int, gid: int) -> bytes:
-    return b"%07o\0%07o\0%07o\0" % (mode, min(uid, _OCTAL_7), min(gid, _OCTAL_7))
-
-
-@lru_cache(maxsize=64)
-def _tail(flag: bytes, target: bytes, device: tuple[int, int]) -> tuple[bytes, int]:
-    """What follows the checksum in a header, and what it and the checksum's own field, as spaces, add to that."""
-    major, minor = device
-    data = b"%b%bustar\x0000%b%07o\0%07o\0%b" % (
-        flag,
-        _field(target).ljust(_NAME_SIZE, b"\0"),
-        bytes(64),
-        major,
-        minor,
-        bytes(167),
-    )
-    return data, _sum(data) + _SPACES
-
-
 def _field(value: bytes) -> bytes:
     """What of a name goes into a 100-byte ustar field: ASCII only, cut; the PAX record has the whole."""
     shown = value[:_NAME_SIZE]
     if not shown.isascii():
         shown = bytes(byte if byte < 0x80 else 0x5F for byte in shown)
     return shown
+
+
+_SPACES = 8 * 0x20  # what the checksum's own field counts for
+
+
+class _Fields(NamedTuple):
+    """Of a ustar header, what many members have in common: what stands between name and size, what follows the
+    checksum, and what the latter adds to that, with the checksum's own field as spaces."""
+
+    owner: bytes
+    tail: bytes
+    checksum: int
+
+
+@lru_cache(maxsize=256)
+def _fields(flag: bytes, mode: int, uid: int, gid: int, target: bytes, device: tuple[int, int]) -> _Fields:
+    owner = b"%07o\0%07o\0%07o\0" % (mode, min(uid, _OCTAL_7), min(gid, _OCTAL_7))
+    tail = b"%b%bustar\x0000%b%07o\0%07o\0%b" % (
+        flag,
+        _field(target).ljust(_NAME_SIZE, b"\0"),
+        bytes(64),
+        *device,
+        bytes(167),
+    )
+    return _Fields(owner, tail, sum(tail) + _SPACES)
+
+
+_EXTENDED = _fields(b"x", 0o644, 0, 0, b"", (0, 0))  # what carries PAX records
+
+
+def _ustar_block(fields: _Fields, shown: bytes, stored: int, seconds: int) -> bytes:
+    """One 512-byte ustar header with its checksum; fields that do not fit are cut, for PAX records to replace."""
+    owner, tail, checksum = fields
+    stored = min(stored, _OCTAL_11)
+    if not 0 <= seconds <= _OCTAL_11:
+        seconds = 0 if seconds < 0 else _OCTAL_11
+    name = shown if len(shown) <= _NAME_SIZE and shown.isascii() else _field(shown)
+    start = b"%b%b%011o\0%011o\0" % (name.ljust(_NAME_SIZE, b"\0"), owner, stored, seconds)
+    # The sum of the bytes, which are ASCII and few, is what the first half of Adler-32 counts up from 1; `sum` takes
+    # eight times as long, and this is done twice for each file.
+    return b"%b%06o\0 %b" % (start, (adler32(start) & 0xFFFF) - 1 + checksum, tail)
 
 
 _ACL_VERSION = 2
