@@ -92,7 +92,8 @@ class DecryptReader:
         file_key = unlock(self.header, identities)
         self._cipher = ChunkCipher(file_key, read_nonce(self._source))
         self._index = 0
-        self._plain = memoryview(b"")
+        self._plain = b""  # of the chunk that is being handed out
+        self._at = 0
         self._ended = False
         self._failure: DamagedArchive | None = None
 
@@ -103,27 +104,27 @@ class DecryptReader:
         damage, after everything before it has been returned, and again whenever it is called after that. Asked for
         all that is left, it never returns a part.
         """
-        pieces: list[memoryview] = []
+        pieces: list[bytes] = []
         missing = size
         while missing and self._have_plain(may_fail=size < 0 or not pieces):
-            piece = self._plain if missing < 0 else self._plain[:missing]
-            self._plain = self._plain[len(piece) :]
+            piece = self._plain[self._at :] if missing < 0 else self._plain[self._at : self._at + missing]
+            self._at += len(piece)
             missing -= len(piece) if missing > 0 else 0
             pieces.append(piece)
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)  # a whole chunk is not copied
 
     def _have_plain(self, *, may_fail: bool) -> bool:
         """See that there is plaintext to return; False at the end, and at damage unless it may fail."""
-        if self._plain:
+        if self._at < len(self._plain):
             return True
         if self._failure is None:
             try:
-                self._plain = memoryview(self._next_chunk())
+                self._plain, self._at = self._next_chunk(), 0
             except DamagedArchive as error:
                 self._failure = error
         if self._failure is not None and may_fail:
             raise self._failure
-        return bool(self._plain)
+        return self._at < len(self._plain)
 
     def _next_chunk(self) -> bytes:
         """Return the plaintext of the next chunk; b"" at the end."""

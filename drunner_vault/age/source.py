@@ -41,11 +41,11 @@ class BufferedSource:
         return taken
 
     def _read_on(self, taken: bytes, size: int) -> bytes:
-        pieces, missing = [taken], size - len(taken)
+        pieces, missing = [taken] if taken else [], size - len(taken)
         while missing and (more := self._source.read(missing)):
             pieces.append(more)
             missing -= len(more)
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)  # mostly one, and it is large
 
     def read_line(self, limit: int) -> bytes:
         """Take everything up to and including the next LF, at most `limit` bytes.

@@ -144,17 +144,15 @@ class ByteReader:
 
     def __init__(self, source: Callable[[int], bytes]) -> None:
         self._source = source
-        self._held = b""
-        self._at = 0
+        self._held = memoryview(b"")
         self.position = 0
 
     def exactly(self, size: int, what: str) -> bytes:
         """The next `size` bytes. Raises DamagedArchive, naming `what`, if the source ends first."""
-        pieces = self.pieces(size, what)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(self.pieces(size, what))
 
-    def pieces(self, size: int, what: str) -> list[bytes]:
-        """As `exactly`, in the pieces in which they came, for whoever joins them with others."""
+    def pieces(self, size: int, what: str) -> list[memoryview]:
+        """As `exactly`, in the pieces in which they came, not copied, for whoever joins them with others."""
         pieces = self._take(size)
         if sum(map(len, pieces)) < size:
             raise DamagedArchive(
@@ -167,14 +165,16 @@ class ByteReader:
         """The next `size` bytes, fewer only at the end of the source."""
         return b"".join(self._take(size))
 
-    def _take(self, size: int) -> list[bytes]:
-        data = self._held[self._at : self._at + size]
-        self._at += len(data)
-        pieces, missing = [data], size - len(data)
-        while missing and (piece := self._source(_PIECE)):
-            self._held, self._at = piece, min(missing, len(piece))
-            pieces.append(piece[:missing])
-            missing -= self._at
+    def _take(self, size: int) -> list[memoryview]:
+        pieces, missing = [], size
+        while missing:
+            if not self._held:
+                self._held = memoryview(self._source(_PIECE))
+                if not self._held:
+                    break
+            pieces.append(self._held[:missing])
+            self._held = self._held[missing:]
+            missing -= len(pieces[-1])
         self.position += size - missing
         return pieces
 
@@ -286,7 +286,7 @@ def _raw_frame(reader: ByteReader, offset: int) -> RawFrame:
     return RawFrame(offset, b"".join(pieces), content)
 
 
-def _blocks(reader: ByteReader, offset: int, content: int) -> Iterator[bytes]:
+def _blocks(reader: ByteReader, offset: int, content: int) -> Iterator[bytes | memoryview]:
     """The blocks of one frame with their headers; bounded by what `content` bytes can need at the most."""
     room = content + (content >> 7) + 1024
     last = False

@@ -15,10 +15,10 @@ from drunner_vault.config import Settings
 from drunner_vault.errors import BadUsage
 from drunner_vault.wiring.environment import for_hooks
 from drunner_vault.wiring.settings import config_sh, services_root, settings
-from drunner_vault.workflows.host import ServiceHost
 
 if TYPE_CHECKING:
     from drunner_vault.engine.engine import Engine
+    from drunner_vault.workflows.host import ServiceHost  # which looking into archives does without
 
 PROGRAM = "drunner"
 _BIN = Path("/usr/local/bin")
@@ -34,6 +34,8 @@ def service_host(
     environment: Mapping[str, str], notice: Callable[[str], None], hook_output: BinaryIO | None = None
 ) -> ServiceHost:
     """The host that the environment names. Raises BadUsage for bad settings, or without root's rights."""
+    from drunner_vault.workflows.host import ServiceHost
+
     require_root()
     _allow_many_files()
     known = _settings_if_sound(environment, notice)

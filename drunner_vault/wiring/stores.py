@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drunner_vault.clock import SYSTEM_CLOCK
 from drunner_vault.config import StoreSettings
@@ -20,7 +21,9 @@ from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.store import Store
 from drunner_vault.wiring.settings import retention, services_root, settings, timezone
 from drunner_vault.workflows.archives.finding import Places
-from drunner_vault.workflows.into_store import StoreChoices
+
+if TYPE_CHECKING:
+    from drunner_vault.workflows.into_store import StoreChoices  # which only backups need
 
 _PATIENCE = {"timeout": "15", "attempts": "2"}
 _COPYING = ".copying"  # after a service's name: the lock of those who copy its archives
@@ -42,6 +45,8 @@ def store_choices(
     notice: Callable[[str], None],
 ) -> StoreChoices:
     """The store that a text names, to back up to. keep: rules of retention, instead of those in the settings."""
+    from drunner_vault.workflows.into_store import StoreChoices
+
     address = places.address(text)
     kept = retention(environment, address.store, keep)
     return StoreChoices(places.open(address), kept, timezone(environment), notice, time.sleep, is_copying(environment))
