@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from drunner_vault.errors import DamagedArchive
-from drunner_vault.tar.encode import BLOCK, ZERO_BLOCK
+from drunner_vault.tar.encode import BLOCK, SPACES, ZERO_BLOCK, byte_sum
 from drunner_vault.tar.entry import Entry, Kind, Segment
 
 _KINDS = {
@@ -137,19 +137,18 @@ class TarReader:
         segments, map_size = self._sparse(records, stored)
         self._unread = stored - map_size
         self._padding = -stored % BLOCK
-        size = int(records[b"GNU.sparse.realsize"]) if segments is not None else stored
         entry = Entry(
-            path=name.rstrip(b"/"),
-            kind=kind,
-            mode=self._number(block[100:108]) & 0o7777,
-            uid=int(records[b"uid"]) if b"uid" in records else self._number(block[108:116]),
-            gid=int(records[b"gid"]) if b"gid" in records else self._number(block[116:124]),
-            size=size,
-            mtime_ns=self._mtime(block, records),
-            link=_link(block, records, kind),
-            device=self._device(block, kind),
-            xattrs=_xattrs(records),
-            segments=segments,
+            name.rstrip(b"/"),
+            kind,
+            self._number(block[100:108]) & 0o7777,
+            int(records[b"uid"]) if b"uid" in records else self._number(block[108:116]),
+            int(records[b"gid"]) if b"gid" in records else self._number(block[116:124]),
+            int(records[b"GNU.sparse.realsize"]) if segments is not None else stored,
+            self._mtime(block, records),
+            _link(block, records, kind),
+            self._device(block, kind),
+            _xattrs(records),
+            segments,
         )
         self._check_ranges(entry)
         return Member(entry, offset, self.position)
@@ -256,8 +255,7 @@ def _ustar_number(field: bytes) -> int | None:
 
 def _check_sum(block: bytes, at: int) -> None:
     stated = block[148:156].rstrip(b"\0 ").lstrip(b" ")
-    # most bytes are zero, and are cheaper to leave out than to add
-    actual = sum(block.translate(None, b"\0")) - sum(block[148:156]) + 8 * 0x20
+    actual = byte_sum(block) - byte_sum(block[148:156]) + SPACES
     if not stated or not _OCTAL_DIGITS.issuperset(stated) or int(stated, 8) != actual:
         raise DamagedArchive(
             f"the tar has a header with a wrong checksum at byte {at}", "use another copy of the archive"

@@ -32,12 +32,22 @@ _TYPE_FLAG = {
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
 _NAME_SIZE = 100
+SPACES = 8 * 0x20  # what a header's checksum counts its own field as
 ACL_XATTRS = {"system.posix_acl_access": "SCHILY.acl.access", "system.posix_acl_default": "SCHILY.acl.default"}
 
 
 def padding(size: int) -> bytes:
     """The zero bytes that follow `size` bytes of content, up to the next block."""
     return bytes(-size % BLOCK)
+
+
+def byte_sum(block: bytes) -> int:
+    """The sum of the bytes of at most a block, as header checksums count it.
+
+    Of ASCII it is what the first half of Adler-32 counts up from 1, modulo 65521, which 512 such bytes do not reach;
+    `sum` takes eight times as long, and this is done twice for each file.
+    """
+    return (adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
 
 
 def encode_header(entry: Entry, name: bytes, link: bytes | None = None, *, escaped: bool = True) -> bytes:
@@ -168,9 +178,6 @@ def _field(value: bytes) -> bytes:
     return shown
 
 
-_SPACES = 8 * 0x20  # what the checksum's own field counts for
-
-
 class _Fields(NamedTuple):
     """Of a ustar header, what many members have in common: what stands between name and size, what follows the
     checksum, and what the latter adds to that, with the checksum's own field as spaces."""
@@ -190,7 +197,7 @@ def _fields(flag: bytes, mode: int, uid: int, gid: int, target: bytes, device: t
         *device,
         bytes(167),
     )
-    return _Fields(owner, tail, sum(tail) + _SPACES)
+    return _Fields(owner, tail, byte_sum(tail) + SPACES)
 
 
 _EXTENDED = _fields(b"x", 0o644, 0, 0, b"", (0, 0))  # what carries PAX records
@@ -204,9 +211,7 @@ def _ustar_block(fields: _Fields, shown: bytes, stored: int, seconds: int) -> by
         seconds = 0 if seconds < 0 else _OCTAL_11
     name = shown if len(shown) <= _NAME_SIZE and shown.isascii() else _field(shown)
     start = b"%b%b%011o\0%011o\0" % (name.ljust(_NAME_SIZE, b"\0"), owner, stored, seconds)
-    # The sum of the bytes, which are ASCII and few, is what the first half of Adler-32 counts up from 1; `sum` takes
-    # eight times as long, and this is done twice for each file.
-    return b"%b%06o\0 %b" % (start, (adler32(start) & 0xFFFF) - 1 + checksum, tail)
+    return b"%b%06o\0 %b" % (start, byte_sum(start) + checksum, tail)
 
 
 _ACL_VERSION = 2

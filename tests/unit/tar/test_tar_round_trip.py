@@ -18,6 +18,7 @@ from support.trees import assert_same_tree, make_odd_tree, plain_facts, tar_of
 from drunner_vault.engine.hostreader import TreeReader
 from drunner_vault.engine.hostwriter import TreeWriter
 from drunner_vault.tar import Entry, Kind, Segment, TarReader, encode_members
+from drunner_vault.tar.encode import byte_sum
 
 NAMES = st.binary(min_size=1, max_size=300).map(lambda b: b.replace(b"\0", b"_").replace(b"/", b"-")).filter(
     lambda b: b not in (b".", b"..")
@@ -197,3 +198,8 @@ def _never(path: bytes, problem: str) -> None:
 def _passed_over(line: str) -> bool:
     """What bsdtar leaves as it is: the times of links, and all of the directory that it unpacks into."""
     return "|l|" in line or line.startswith("b'|d|")
+
+
+@pytest.mark.parametrize("block", [bytes(512), b"\x7f" * 512, b"\xff" * 512, b"ascii \xe4" * 64, b""])
+def test_a_headers_checksum_counts_every_byte_whatever_it_is(block: bytes) -> None:
+    assert byte_sum(block) == sum(block)
