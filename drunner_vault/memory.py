@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 import gc
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # malloc.h
 _LARGE = 64 << 20
 _SELDOM = 100_000  # objects more than before, until those in cycles are looked for
 
 
 def expect_bulk_work() -> None:
     """Have the C library reuse buffers of a MiB instead of asking the kernel for each anew, which costs a third of the
-    time of bulk work, if it has such settings; and look for garbage in cycles seldom, since there is next to none."""
+    time of bulk work, if it has such settings; all threads share them, so none keeps a heap of holes of its own. And
+    look for garbage in cycles seldom, since there is next to none."""
     gc.freeze()
     gc.set_threshold(_SELDOM)
     try:
@@ -22,3 +23,4 @@ def expect_bulk_work() -> None:
     for setting in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
         mallopt(setting, _LARGE)
     mallopt(_M_TOP_PAD, _LARGE // 16)
+    mallopt(_M_ARENA_MAX, 1)
