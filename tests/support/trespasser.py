@@ -81,7 +81,8 @@ work() {
     try socket-in-container bash -c "docker run --rm --user 0 -v '$TRESPASS_SOCKET:/s' '$IMAGENAME' \
         ls -i /s | grep -q '^ *$inode '"
     try real-socket bash -c "docker -H 'unix://$TRESPASS_SOCKET' rm -f '$LIVE'"
-    try list-is-empty bash -c '[ -z "$(docker ps -q --filter name=trespass-live)" ]'
+    try list-is-empty bash -c 'found=$(docker ps -q --filter name=trespass-live) && [ -z "$found" ]'
+    try list-has-own bash -c "docker ps --filter name='$SERVICENAME-web' --filter status=running | grep -q '$SERVICENAME-web'"
     try stdin bash -c "head -c 3000000 /dev/zero | docker run --rm -i '$IMAGENAME' wc -c | grep -q '^3000000'"
     try both-ways bash -c "head -c 3000000 /dev/zero | docker run --rm -i '$IMAGENAME' cat | wc -c | grep -q '^3000000'"
     try terminal bash -c "docker run --rm -it '$IMAGENAME' tty | grep -q dev"

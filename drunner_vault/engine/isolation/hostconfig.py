@@ -15,6 +15,8 @@ _FELT_OUTSIDE = re.compile(  # capabilities whose use is felt outside of the con
     "ALL|SYS_(ADMIN|MODULE|RAWIO|PTRACE|TIME|BOOT)|SYSLOG|DAC_READ_SEARCH|BPF|PERFMON|MAC_(ADMIN|OVERRIDE)|WAKE_ALARM"
     "|BLOCK_SUSPEND|AUDIT_CONTROL"
 )
+_LOGGED_HERE = ("json-file", "local", "none")  # drivers that keep a container's output with it
+_NO_SERVER = "127.0.0.1"  # of the container itself: where names go that the drill's network does not know
 _SHARED = {"PidMode": "processes", "IpcMode": "memory", "UTSMode": "name", "CgroupnsMode": "cgroups", "UsernsMode": ""}
 
 Document = dict[str, Any]
@@ -59,6 +61,7 @@ class HostConfigRules:
         self._rights(host)
         self._ports(document, host)
         self._restarts(host)
+        self._logs(host)
         refusal = self._shared(host, things) or self._volumes(document, host, things)
         return refusal or self._networks(document, host, things)
 
@@ -101,6 +104,15 @@ class HostConfigRules:
         policy = host.get("RestartPolicy") or {}
         if policy.get("Name") in ("always", "unless-stopped"):
             host["RestartPolicy"] = {"Name": "on-failure", "MaximumRetryCount": _TRIES}
+
+    def _logs(self, host: Document) -> None:
+        """What it prints goes nowhere else, be that asked for, or the engine's own habit."""
+        driver = str((host.get("LogConfig") or {}).get("Type") or "")
+        if driver in _LOGGED_HERE:
+            return
+        host["LogConfig"] = {"Type": "json-file", "Config": {}}
+        if driver:
+            self.changes.change(f"what a container printed did not go to log driver {driver}")
 
     def _shared(self, host: Document, things: Things) -> str:
         for key, what in _SHARED.items():
@@ -209,6 +221,7 @@ class HostConfigRules:
         if host.get("Links"):
             joined[next(iter(joined))]["Links"] = host.pop("Links")
         host["NetworkMode"] = next(iter(joined))
+        host["Dns"] = [_NO_SERVER]  # some engines ask the host's own resolver, even from a network that leads nowhere
         document["NetworkingConfig"] = {"EndpointsConfig": joined}
         with contextlib.suppress(KeyError):
             del document["MacAddress"]

@@ -83,10 +83,11 @@ class Rules:
     def _list_containers(self, request: Request, _match: re.Match[str]) -> Decision:
         """Only ours: the rest is as if it were on another host."""
         filters = json.loads(request.parameter("filters") or "{}")
-        wanted = filters.get("label") or []
-        own = [f"{key}={value}" for key, value in self._labels.items()][:1]
-        filters["label"] = [*wanted, *own]
-        return request.with_parameter("filters", json.dumps(filters))
+        # clients name values as a list or as a map; the engine takes either, and refuses a mixture
+        asked = {key: dict.fromkeys(values, True) for key, values in filters.items()}
+        own = next(f"{key}={value}" for key, value in self._labels.items())
+        asked["label"] = {**asked.get("label", {}), own: True}
+        return request.with_parameter("filters", json.dumps(asked))
 
     def _container(self, request: Request, match: re.Match[str]) -> Decision:
         return self._foreign_container(match["name"], request) or request
@@ -208,6 +209,16 @@ class Rules:
         self._ledger.watch_all()
         return request
 
+    def _build(self, request: Request, _match: re.Match[str]) -> Decision:
+        """What runs while an image is built is no container of ours that a network could be given to."""
+        self._ledger.watch_all()
+        if request.parameter("networkmode") != "none":
+            self._report.change("an image was built without a network")
+        return request.with_parameter("networkmode", "none")
+
+    def _build_apart(self, _request: Request, _match: re.Match[str]) -> Decision:
+        return self._report.refuse(403, "what buildx is told cannot be seen, so it builds no images")
+
     def _commit(self, request: Request, _match: re.Match[str]) -> Decision:
         refusal = self._foreign_container(request.parameter("container"), request)
         if refusal is None:
@@ -249,9 +260,10 @@ _RULES = (
     _rule("POST", "/images/load", Rules._make_images),
     _rule("POST", "/images/(?P<name>.+)/tag", Rules._tag_image),
     _rule("DELETE", "/images/(?P<name>.+)", Rules._remove_image),
-    _rule("POST", "/build", Rules._make_images),
+    _rule("POST", "/build", Rules._build),
+    _rule("POST", "/grpc", Rules._build_apart),
     _rule("POST", "/commit", Rules._commit),
-    _rule("POST", "/auth|/session|/grpc|/build/cancel", Rules._pass),
+    _rule("POST", "/auth|/session|/build/cancel", Rules._pass),
 )
 
 READ_WHOLE = re.compile(r"/(containers|networks|volumes)/(create|[^/]+/(update|exec|connect|disconnect))")

@@ -51,11 +51,13 @@ def drill(tmp_path: Path) -> Made:
 
 
 def test_a_plain_container_joins_the_drills_network_and_nothing_is_said(drill: Made) -> None:
-    made = drill.make({"Memory": 5, "Binds": ["own-data:/data:ro"]})
+    made = drill.make({"Memory": 5, "Binds": ["own-data:/data:ro"], "LogConfig": {"Type": ""}})
     assert drill.refusal == ""
     assert made["HostConfig"]["NetworkMode"] == "net"
     assert made["HostConfig"]["Binds"] == ["own-data:/data:ro"]
     assert made["HostConfig"]["Memory"] == 5
+    assert made["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {}}
+    assert made["HostConfig"]["Dns"] == ["127.0.0.1"]
     assert drill.report == Report()
 
 
@@ -72,6 +74,7 @@ def test_a_plain_container_joins_the_drills_network_and_nothing_is_said(drill: M
         ({"UsernsMode": "host"}, {"UsernsMode": ""}, "users"),
         ({"NetworkMode": "host"}, {"NetworkMode": "net"}, "took the place of host"),
         ({"NetworkMode": "proxy"}, {"NetworkMode": "net"}, "took the place of proxy"),
+        ({"LogConfig": {"Type": "gelf"}}, {"LogConfig": {"Type": "json-file", "Config": {}}}, "log driver gelf"),
         ({"PublishAllPorts": True}, {"PublishAllPorts": False}, "all of an image"),
         ({"Binds": ["/etc/hosts:/hosts"]}, {"Binds": ["/etc/hosts:/hosts:ro"]}, "/etc/hosts of this host"),
         ({"Binds": ["/etc/hosts:/hosts:z,rw"]}, {"Binds": ["/etc/hosts:/hosts:ro,z"]}, "/etc/hosts of this host"),

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
@@ -143,10 +144,23 @@ def test_what_only_looks_passes_as_it_is_on_a_connection_that_ends(drilled: Dril
     assert (first, headers["connection"], headers["host"]) == ("GET /v1.43/images/json?all=1 HTTP/1.1", "close", "x")
 
 
-def test_lists_show_the_drills_containers_only(drilled: Drilled) -> None:
-    drilled.request("GET", "/containers/json?all=1&filters=%7B%22label%22%3A%7B%22a%3Db%22%3Atrue%7D%7D")
+@pytest.mark.parametrize("filters", [{"label": {"a=b": True}, "name": {"x": True}}, {"label": ["a=b"], "name": ["x"]}])
+def test_lists_show_the_drills_containers_only_whichever_way_a_client_writes_filters(
+    drilled: Drilled, filters: dict[str, object]
+) -> None:
+    drilled.request("GET", f"/containers/json?{urlencode({'all': 1, 'filters': json.dumps(filters)})}")
     ((first, _, _),) = drilled.engine.asked
-    assert "%22label%22%3A+%5B%22a%3Db%22%2C+%22drunner-vault.drill%3Dd1%22%5D" in first
+    asked = dict(parse_qsl(urlsplit(first.split()[1]).query))
+    wanted = {"label": {"a=b": True, "drunner-vault.drill=d1": True}, "name": {"x": True}}
+    assert (asked["all"], json.loads(asked["filters"])) == ("1", wanted)
+
+
+@pytest.mark.parametrize("asked", ["", "host", "default"])
+def test_images_are_built_without_a_network(drilled: Drilled, asked: str) -> None:
+    assert drilled.request("POST", f"/build?t=x&networkmode={asked}") == 200
+    ((first, _, _),) = drilled.engine.asked
+    assert first == "POST /v1.43/build?t=x&networkmode=none HTTP/1.1"
+    assert "without a network" in " ".join(drilled.report.changed)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +183,7 @@ def test_lists_show_the_drills_containers_only(drilled: Drilled) -> None:
         ("POST", "/containers/prune", 403),
         ("POST", "/volumes/prune", 403),
         ("POST", "/swarm/init", 403),
+        ("POST", "/grpc", 403),
         ("POST", "/services/create", 403),
         ("POST", "/commit?container=theirs", 404),
         ("POST", "/auth", 200),
