@@ -13,7 +13,7 @@ from drunner_vault.cli.output import Output
 @click.command(epilog="Example: drunner-vault clean")
 @common_options
 def command(as_json: bool) -> None:
-    """Remove unused images without a name, and what killed commands left.
+    """Remove unused images without a name, and take back what killed commands left.
 
     Exits 3 if there is nothing to remove.
     """
@@ -23,6 +23,6 @@ def command(as_json: bool) -> None:
     cleaned = clean(service_host(output))
     output.document(asdict(cleaned))
     output.done(
-        f"removed {len(cleaned.images)} images, {len(cleaned.containers)} containers, {len(cleaned.paths)} directories "
-        f"and what {len(cleaned.drills)} drills left"
+        f"removed {len(cleaned.images)} images, {len(cleaned.containers)} containers, {len(cleaned.paths)} directories, "
+        f"what {len(cleaned.drills)} drills left, and what was killed on {len(cleaned.services)} services"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.engines import Host
 from support.faraway import Faraway, LocalSide, faraway, without_images
-from support.keeper import calls, install_keeper, start, volume_directory, wait_until
+from support.keeper import calls, install_keeper, snapshot, start, volume_directory, volume_name, wait_until
 from support.sshservers import HOST, end_processes
 
 from drunner_vault import wiring
@@ -65,13 +66,32 @@ def test_killed_before_it_is_proven_there(
     else:
         end_processes(there.server.sessions())
     said = process.communicate(timeout=60)[1].decode()
-    assert killed == "sender" or "error: the connection to faraway was lost" in said
+    if killed == "receiver":
+        assert "error: the connection to faraway was lost" in said
+        assert "what it did" in said  # the sender has had it taken back
+        assert set(snapshot(there.host)["volumes"]) & {volume_name("keeper"), volume_name("keeper", "more")} == set()
+        assert not (there.host.root / "services").exists()
     Path(f"{logs[side]}.go").touch()
 
     wait_until(lambda: calls(logs["here"])[-1] == "backupend" and not (keeper.root / "paused").exists())
     keeper.run("keeper", "selftest")
     finish(keeper, there, logs["here"])
     assert (volume_directory(there.host, "keeper") / "word").read_text() == "kept\n"
+
+
+def test_the_other_host_dies_and_does_not_come_back(keeper: Host, there: Faraway, tmp_path: Path) -> None:
+    log = tmp_path / "there"
+    there.set(KEEPER_LOG=str(log), KEEPER_WAIT="restore")
+    process = start(keeper, "migrate", "keeper", HOST, env=there.environment())
+    wait_until(lambda: "restore" in calls(log))
+    there.set(PATH="/nowhere")
+    end_processes(there.server.sessions())
+    said = process.communicate(timeout=60)[1].decode()
+    assert "notice: faraway does not answer: what it was sent is taken back there" in said
+    cleaned = json.loads(there.host.drunner("clean", "--json").stdout)
+    assert cleaned["services"] == ["keeper"]
+    assert not (there.host.root / "services").exists()
+    assert there.host.drunner("clean", check=False).returncode == 3
 
 
 def test_killed_while_it_is_removed_here(keeper: Host, there: Faraway, tmp_path: Path) -> None:

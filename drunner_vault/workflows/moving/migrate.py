@@ -29,6 +29,7 @@ from drunner_vault.errors import (
     HookFailed,
     Interrupted,
     NoChange,
+    ServiceBusy,
     ServiceError,
     StorageError,
     Unavailable,
@@ -276,6 +277,7 @@ class _Migration:
         self._journal = _Journal(home)
         self._started = host.clock.monotonic()
         self._transfer = secrets.token_hex(16)
+        self._under_way = False  # the other side was asked to take it in, and has not been told to keep it
 
     def finish_earlier(self) -> MigrationReport | None:
         """What is left of a migration that got through, and was stopped before this side was done with it."""
@@ -301,16 +303,23 @@ class _Migration:
         """See migrate."""
         earlier = self._journal.read()
         service = DrunnerService(self._host, self._home, Access.AUTO)
-        with self._there.session() as channel:
-            line = _Line(self._host, self._there, channel)
-            plan = _planned(_Traveller(service), line, self._there, self._choices, earlier)
-            if plan.arrived and not self._choices.stop:
-                self._journal.forget()
-                return replace(self._report(), finished=True)
-            if plan.problems:
-                raise _cannot(self._there, plan.problems, self._home.name)
-            bring = frozenset(reference for reference, how in plan.images.items() if how == "bring")
-            return self._transferred(line, service, bring, earlier.transfer if earlier and plan.arrived else "")
+        try:
+            with self._there.session() as channel:
+                return self._run(_Line(self._host, self._there, channel), service, earlier)
+        except Unavailable:
+            if self._under_way:
+                self._have_it_taken_back()
+            raise
+
+    def _run(self, line: _Line, service: DrunnerService, earlier: _Attempt | None) -> MigrationReport:
+        plan = _planned(_Traveller(service), line, self._there, self._choices, earlier)
+        if plan.arrived and not self._choices.stop:
+            self._journal.forget()
+            return replace(self._report(), finished=True)
+        if plan.problems:
+            raise _cannot(self._there, plan.problems, self._home.name)
+        bring = frozenset(reference for reference, how in plan.images.items() if how == "bring")
+        return self._transferred(line, service, bring, earlier.transfer if earlier and plan.arrived else "")
 
     def _transferred(
         self, line: _Line, service: DrunnerService, bring: frozenset[str], instead: str
@@ -319,6 +328,7 @@ class _Migration:
             traveller = _Traveller(service, bring, held if self._choices.stop else None)
             if instead:
                 self._host.notice(f"what an earlier try brought to {self._there.name} is replaced by what is here now")
+            self._under_way = True
             line.channel.send(
                 ask="receive",
                 id=self._transfer,
@@ -367,6 +377,7 @@ class _Migration:
 
     def _last_word(self, line: _Line) -> dict[str, Any]:
         """Have the other side keep it; returns its report. Raises Unavailable if it does not, or nobody knows."""
+        self._under_way = False
         self._journal.write(self._transfer, self._there.name, self._called)
         try:
             line.channel.send(ask="keep")
@@ -390,10 +401,28 @@ class _Migration:
         """Whether the other side has kept it; None if it does not answer."""
         for seconds in self._choices.ask_again:
             time.sleep(seconds)
-            with contextlib.suppress(ServiceError, StorageError, EngineError), self._there.session() as channel:
-                found = _Line(self._host, self._there, channel).check(Needs(self._called, (), 0, ()), self._transfer)
-                return bool(found["arrived"])
+            with contextlib.suppress(ServiceError, StorageError, EngineError):
+                return self._arrived()
         return None
+
+    def _arrived(self) -> bool:
+        """Whether this transfer is what lives there. The other side first takes back what it was killed in the middle
+        of."""
+        with self._there.session() as channel:
+            found = _Line(self._host, self._there, channel).check(Needs(self._called, (), 0, ()), self._transfer)
+            return bool(found["arrived"])
+
+    def _have_it_taken_back(self) -> None:
+        """A receiver that was cut off takes back what it was sent. One that was killed cannot; the next one can."""
+        try:
+            self._arrived()
+        except ServiceBusy:  # it is about to
+            pass
+        except (ServiceError, StorageError, EngineError):
+            self._host.notice(
+                f"{self._there.name} does not answer: what it was sent is taken back there as soon as it notices, or, "
+                "should it have crashed, by the same command given again, or by `drunner-vault clean` there"
+            )
 
     def _removed(self) -> list[str]:
         """Uninstall it here, where nobody needs it any more; returns the names of the volumes that stay."""
