@@ -97,6 +97,8 @@ def _show(plan: RebuildPlan, output: Output) -> None:
     output.table(_PLAN, rows)
     free = "" if plan.free is None else f", {size(plan.free)} are free"
     output.text(f"from host {plan.host} in {plan.store}: {size(plan.needed)} to restore{free}")
+    for hint in dict.fromkeys(item.hint for item in plan.services if item.hint):
+        print(one_line(f"hint: {hint}"), file=sys.stderr)
     for item in plan.services:
         for archive in item.passed_over:
             output.notice(one_line(f"{item.service}: newer, and passed over: {archive}"))

@@ -144,6 +144,13 @@ def test_a_hook_that_hangs_is_ended_in_time_and_the_image_goes(
     assert everything(trespasser) == before
 
 
+def test_an_image_that_cannot_be_had_tells_nothing_of_the_archive(trespasser: Host, key: Key, store: str) -> None:
+    command = ("drill", store, "trespasser", "-i", key.identity, "--image", "test/no-such-image:1")
+    assert_refused(trespasser.drunner(*command, check=False), "test/no-such-image:1")
+    (listed,) = json.loads(trespasser.drunner("archives", store, "--json").stdout)
+    assert listed["drill_failed"] is None
+
+
 @pytest.mark.parametrize("tidies", ["clean", "drill"])
 def test_what_a_killed_drill_leaves_goes_with_the_next_drill_or_clean(
     trespasser: Host, key: Key, store: str, tmp_path: Path, tidies: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,24 @@ def test_one_that_fails_does_not_stop_the_others_and_is_made_up_for_later(left: 
     assert (again.returncode, again.stdout, again.stderr) == (3, "", "")
 
 
+def test_of_one_that_is_damaged_the_state_before_is_named(left: Left, fresh: Host, tmp_path: Path) -> None:
+    shutil.copytree(left.directory, tmp_path / "store")
+    (newest,) = (tmp_path / "store" / OLD / "wiki").glob("wiki-*.age")
+    before = newest.with_name("wiki-20200101T000000Z.tar.zst.age")
+    for end in ("", ".json"):
+        shutil.copy(f"{newest}{end}", f"{before}{end}")
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    place = Left(f"file://{tmp_path}/store", tmp_path / "store", left.key, left.signer)
+    done = place.rebuild(fresh, "--services", "wiki", check=False)
+    assert "error: wiki: the file is damaged" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "perhaps whole: " in line]
+    assert before.name in line
+    fresh.drunner("restore", line.rpartition(" ")[2], "-i", left.key.identity)
+    assert words(fresh) == {"wiki": "of wiki\n"}
+
+
 def test_it_goes_on_where_it_was_killed(left: Left, fresh: Host, tmp_path: Path) -> None:
     log = tmp_path / "log"
     env = {"KEEPER_LOG": str(log), "KEEPER_WAIT": "selftest"}
@@ -143,6 +162,8 @@ def test_what_cannot_be_is_known_before_anything_is_restored(left: Left, other_h
     other = make_key(tmp_path, "other.txt")
     unsigned = left.rebuild(other_host, "--dry-run", check=False)
     assert (unsigned.returncode, unsigned.stdout.count("whom nobody trusts here")) == (1, 3)
+    assert "hint: " in unsigned.stderr
+    assert "key trust" in unsigned.stderr
     wrong = other_host.drunner("rebuild", left.store, "-i", other.identity, "--any-sender", "--dry-run", check=False)
     assert wrong.returncode == 1
     assert wrong.stdout.count("impossible") == 3

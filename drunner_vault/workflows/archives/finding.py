@@ -161,7 +161,7 @@ def _no_such_service(found: list[Archive], service: str, where: str) -> list[Arc
 def _which_service(places: Places, address: Address) -> BadUsage:
     groups = sorted({item.group for item in archives(places.open(address))})
     services = _listed(groups) or "none"
-    return BadUsage(f"{address} holds archives of: {services}", f"say which: drunner-vault restore {address} SERVICE")
+    return BadUsage(f"{address} holds archives of: {services}", f"say which: {address} SERVICE")
 
 
 def _listed(groups: list[tuple[str, str]]) -> str:

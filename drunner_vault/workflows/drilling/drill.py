@@ -20,11 +20,13 @@ from drunner_vault.archive import Manifest, VolumeRecord, archive_service, archi
 from drunner_vault.catalog.records import RecordKind, try_record
 from drunner_vault.engine.trees import Access, TreeItem, VolumeTree
 from drunner_vault.errors import (
+    BadImage,
     DamagedArchive,
     DrillFailed,
     EngineDown,
     EngineError,
     HookFailed,
+    ImageNotFound,
     ServiceBusy,
     ServiceError,
     UnsupportedArchive,
@@ -110,7 +112,7 @@ def drill(
             restored = restore_with(reinstaller, host.clock, source, offered, ask, trust, progress)
             report.members, report.content = restored.members, restored.content
         except _PROVES as problem:
-            if isinstance(problem, (EngineDown, ServiceBusy)):
+            if isinstance(problem, (EngineDown, ServiceBusy)) or _is_choice(problem, choices):
                 raise
             reinstaller.failed(problem)
             _remember_damage(host, source, problem)
@@ -120,6 +122,11 @@ def drill(
         report.hint = "drill it on a host without that service; or have the service name all it makes after SERVICENAME"
     report.recorded = _remember(host, source, report)
     return report
+
+
+def _is_choice(problem: VaultError, choices: DrillChoices) -> bool:
+    """Whether it is the image that a person wished for: that tells nothing of the archive."""
+    return choices.image is not None and isinstance(problem, (BadImage, ImageNotFound))
 
 
 class _TakenBackError(Exception):

@@ -18,7 +18,7 @@ from drunner_vault.archive import Manifest
 from drunner_vault.catalog.catalog import Archive, archives, newest
 from drunner_vault.clock import isoformat
 from drunner_vault.engine.trees import Access
-from drunner_vault.errors import BadUsage, Interrupted, NoKey, NoSpace, NotFound, VaultError
+from drunner_vault.errors import BadUsage, DamagedArchive, Interrupted, NoKey, NoSpace, NotFound, VaultError
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.stores.store import Store
 from drunner_vault.workflows.archives.finding import stored
@@ -63,7 +63,8 @@ class PlannedService:
     """One service. archive: its newest complete one, empty if it has none; created: when that was made. size: bytes of
     it; content: bytes that it will take here. action: `restore`, `finish` (an earlier rebuild has restored it, and not
     found it to be well), `here` (it has), `impossible`. why: the reason, where it is not restored. passed_over: newer
-    archives, and why they do not count. running: whether it ran when that was made."""
+    archives, and why they do not count. older: the complete one before it, empty if there is none. running: whether it
+    ran when that was made."""
 
     service: str
     archive: str = ""
@@ -74,6 +75,7 @@ class PlannedService:
     why: str = ""
     hint: str = ""
     passed_over: tuple[str, ...] = ()
+    older: str = ""
     ports: tuple[str, ...] = ()
     running: bool = False
 
@@ -247,13 +249,21 @@ def _planned(
     later = tuple(
         f"{item.name}: {item.fault or 'made in the future'}" for item in group if item.created > chosen.created
     )
-    item = PlannedService(service, chosen.key, isoformat(chosen.created), chosen.size, passed_over=later)
+    before = newest([item for item in group if item.created < chosen.created], host.clock.now())
+    item = PlannedService(
+        service,
+        chosen.key,
+        isoformat(chosen.created),
+        chosen.size,
+        passed_over=later,
+        older=before.key if before else "",
+    )
     try:
         return _looked_into(host, store, item, wish, keys)
     except (NoKey, Interrupted):
         raise
     except VaultError as problem:
-        return replace(item, action=IMPOSSIBLE, why=problem.message, hint=problem.hint)
+        return replace(item, action=IMPOSSIBLE, why=problem.message, hint=_way_out(store, item, problem))
 
 
 def _looked_into(host: ServiceHost, store: Store, item: PlannedService, wish: Wish, keys: Keys) -> PlannedService:
@@ -285,6 +295,13 @@ def _looked_into(host: ServiceHost, store: Store, item: PlannedService, wish: Wi
     return replace(item, content=found.wanted, ports=needs.ports, running=running)
 
 
+def _way_out(store: Store, item: PlannedService, problem: VaultError) -> str:
+    """What a person can do. Which older state is good enough is theirs to say."""
+    if isinstance(problem, DamagedArchive) and item.older:
+        return f"what was there before is perhaps whole: drunner-vault restore {store.name}/{item.older}"
+    return problem.hint
+
+
 def _needs(service: str, manifest: Manifest, content: int, *, replace: bool) -> Needs:
     ports = manifest.service.settings.get("ports")
     return Needs(
@@ -310,7 +327,7 @@ def _outcome(
     except Interrupted:
         raise
     except VaultError as problem:
-        return replace(outcome, verdict=FAILED, why=problem.message, hint=problem.hint)
+        return replace(outcome, verdict=FAILED, why=problem.message, hint=_way_out(store, item, problem))
     try:
         well = _proven(host, item)
     except Interrupted:

@@ -43,9 +43,7 @@ def clean(host: ServiceHost) -> Cleaned:
     remove_if_empty(host, keep_root=keep_root)
     if not (containers or images or paths or drills or services):
         raise NoChange("there is nothing to clean")
-    return Cleaned(
-        tuple(images), tuple(containers), tuple(str(path) for path in paths), tuple(drills), tuple(services)
-    )
+    return Cleaned(tuple(images), tuple(containers), tuple(str(path) for path in paths), tuple(drills), tuple(services))
 
 
 def _taken_back(host: ServiceHost) -> list[str]:
