@@ -23,6 +23,6 @@ def command(as_json: bool) -> None:
     cleaned = clean(service_host(output))
     output.document(asdict(cleaned))
     output.done(
-        f"removed {len(cleaned.images)} images, {len(cleaned.containers)} containers, {len(cleaned.paths)} directories, "
-        f"what {len(cleaned.drills)} drills left, and what was killed on {len(cleaned.services)} services"
+        f"removed {len(cleaned.images)} images, {len(cleaned.containers)} containers, {len(cleaned.paths)} "
+        f"directories, what {len(cleaned.drills)} drills left, and what was killed on {len(cleaned.services)} services"
     )

@@ -82,7 +82,7 @@ work() {
         ls -i /s | grep -q '^ *$inode '"
     try real-socket bash -c "docker -H 'unix://$TRESPASS_SOCKET' rm -f '$LIVE'"
     try list-is-empty bash -c 'found=$(docker ps -q --filter name=trespass-live) && [ -z "$found" ]'
-    try list-has-own bash -c "docker ps --filter name='$SERVICENAME-web' --filter status=running | grep -q '$SERVICENAME-web'"
+    try list-has-own bash -c "docker ps --filter name='$SERVICENAME-web' -f status=running | grep -q '$SERVICENAME'"
     try stdin bash -c "head -c 3000000 /dev/zero | docker run --rm -i '$IMAGENAME' wc -c | grep -q '^3000000'"
     try both-ways bash -c "head -c 3000000 /dev/zero | docker run --rm -i '$IMAGENAME' cat | wc -c | grep -q '^3000000'"
     try terminal bash -c "docker run --rm -it '$IMAGENAME' tty | grep -q dev"
@@ -90,6 +90,7 @@ work() {
     try network docker network create --subnet 10.99.0.0/24 "$SERVICENAME-net"
     try internal bash -c "docker network inspect -f '{{.Internal}}' '$SERVICENAME-net' | grep -q true"
     try by-name once --network "$SERVICENAME-net" --network-alias other "$IMAGENAME" true
+    try fixed-network docker network create trespass-net
     try join docker network connect "$SERVICENAME-net" "$SERVICENAME-web"
     try join-live docker network connect trespass-net "$SERVICENAME-web"
     try resolve once "$IMAGENAME" nslookup "$SERVICENAME-web" 127.0.0.11

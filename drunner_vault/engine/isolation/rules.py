@@ -133,8 +133,17 @@ class Rules:
         return self._foreign_container(match["name"], request) or request.with_document(document)
 
     def _create_network(self, request: Request, _match: re.Match[str]) -> Decision:
-        """An internal bridge, from whatever addresses are free: those it asks for may be those of the live one."""
+        """An internal bridge, from whatever addresses are free: those it asks for may be those of the live one.
+
+        One that others have already, whatever the service's name is, is made in name only: whoever is to join it joins
+        the drill's own.
+        """
         document = request.document()
+        found = self._api.network(str(document.get("Name") or ""))
+        if found is not None and found["Name"] == document["Name"] and not self.ours(found):  # ids are found too
+            self._report.change(f"the drill's own network took the place of {found['Name']}")
+            own = self._api.network(self._network) or found
+            return Answer(201, {"Id": own.get("Id", ""), "Warning": ""})
         self._report.change(f"network {document.get('Name')} leads nowhere but to the drill's own containers")
         kept = {key: value for key, value in document.items() if key in ("Name", "Attachable", "CheckDuplicate")}
         labels = {**(document.get("Labels") or {}), **self._own_label()}

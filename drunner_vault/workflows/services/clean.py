@@ -29,8 +29,8 @@ class Cleaned:
 
 
 def clean(host: ServiceHost) -> Cleaned:
-    """Take back what killed commands did. Remove unused images without a name, helper containers of killed commands, and
-    their working directories; and all that killed drills have left.
+    """Take back what killed commands did. Remove unused images without a name, helper containers of killed commands,
+    and their working directories; and all that killed drills have left.
 
     An image that an installed service was installed from stays. Raises NoChange if there was nothing.
     """

@@ -29,6 +29,7 @@ KNOWN: dict[str, Any] = {
     "/exec/e2/json": {"ContainerID": "theirs"},
     "/networks/ours": {"Name": "ours", "Labels": dict([LABEL])},
     "/networks/theirs": {"Name": "theirs", "Labels": None},
+    "/networks/net": {"Id": "n1", "Name": "net", "Labels": dict([LABEL])},
     "/volumes/ours": {"Name": "ours", "Labels": dict([LABEL])},
     "/volumes/theirs": {"Name": "theirs"},
     "/images/old/json": {"Id": "sha256:1"},
@@ -153,6 +154,15 @@ def test_lists_show_the_drills_containers_only_whichever_way_a_client_writes_fil
     asked = dict(parse_qsl(urlsplit(first.split()[1]).query))
     wanted = {"label": {"a=b": True, "drunner-vault.drill=d1": True}, "name": {"x": True}}
     assert (asked["all"], json.loads(asked["filters"])) == ("1", wanted)
+
+
+def test_a_network_that_others_have_already_is_made_in_name_only(drilled: Drilled) -> None:
+    body = b'{"Name": "theirs"}'
+    head = b"POST /v1.43/networks/create HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+    status, answer = drilled.ask(head + body)
+    assert (status, json.loads(answer)["Id"]) == (201, "n1")
+    assert drilled.engine.asked == []
+    assert drilled.report.changed == ["the drill's own network took the place of theirs"]
 
 
 @pytest.mark.parametrize("asked", ["", "host", "default"])
