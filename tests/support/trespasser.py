@@ -93,6 +93,8 @@ work() {
     try fixed-network docker network create trespass-net
     try join docker network connect "$SERVICENAME-net" "$SERVICENAME-web"
     try join-live docker network connect trespass-net "$SERVICENAME-web"
+    try link-environment once --link "$SERVICENAME-web:back-end" "$IMAGENAME" \
+        bash -c 'echo >"/dev/tcp/$BACK_END_PORT_8080_TCP_ADDR/${BACK_END_PORT##*:}"'
     try resolve once "$IMAGENAME" nslookup "$SERVICENAME-web" 127.0.0.11
     try volume docker volume create "$SERVICENAME-extra"
     try new-volume docker run --rm -v "$SERVICENAME-new:/x" "$IMAGENAME" true

@@ -31,6 +31,10 @@ class Things(Protocol):
     def foreign_container(self, name: str) -> bool:
         """Whether that container is not the drill's."""
 
+    def link_environment(self, name: str, alias: str) -> list[str]:
+        """What the engine tells a container of the default network in its environment about one that it is linked
+        to."""
+
     def have_volume(self, name: str) -> str:
         """Have a volume of the drill of this name; returns why that cannot be, or nothing."""
 
@@ -219,6 +223,7 @@ class HostConfigRules:
                 if endpoint.get(key):
                     kept[key] = [*kept.get(key, ()), *endpoint[key]]
         if host.get("Links"):
+            self._links(document, host["Links"], things)
             joined[next(iter(joined))]["Links"] = host.pop("Links")
         host["NetworkMode"] = next(iter(joined))
         host["Dns"] = [_NO_SERVER]  # some engines ask the host's own resolver, even from a network that leads nowhere
@@ -226,6 +231,15 @@ class HostConfigRules:
         with contextlib.suppress(KeyError):
             del document["MacAddress"]
         return ""
+
+    def _links(self, document: Document, links: list[str], things: Things) -> None:
+        """A network of one's own knows linked containers by name only. Services of their time ask the environment."""
+        told: list[str] = []
+        for link in links:
+            name, _, alias = str(link).partition(":")
+            told += things.link_environment(name, alias.rpartition("/")[2] or name)
+        if told:
+            document["Env"] = [*told, *(document.get("Env") or ())]  # what it was given itself counts
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,23 @@ class Rules:
         found = self._api.container(name)
         return found is not None and not self.ours(found)
 
+    def link_environment(self, name: str, alias: str) -> list[str]:
+        """As Docker's legacy container links document it: ALIAS_PORT, ALIAS_PORT_80_TCP, …_ADDR, …_PORT, …_PROTO."""
+        found = self._api.container(name) or {}
+        networks = ((found.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        address = next((network["IPAddress"] for network in networks if network.get("IPAddress")), "")
+        ports = sorted((found.get("Config") or {}).get("ExposedPorts") or {}, key=_port_order)
+        if not address:
+            return []
+        prefix = alias.upper().replace("-", "_")
+        told = [f"{prefix}_PORT={port.partition('/')[2]}://{address}:{port.partition('/')[0]}" for port in ports[:1]]
+        for port in ports:
+            number, _, protocol = port.partition("/")
+            base = f"{prefix}_PORT_{number}_{protocol.upper()}"
+            told += [f"{base}={protocol}://{address}:{number}", f"{base}_ADDR={address}"]
+            told += [f"{base}_PORT={number}", f"{base}_PROTO={protocol}"]
+        return told
+
     def have_volume(self, name: str) -> str:
         """Have a volume of the drill of this name; returns why that cannot be, or nothing."""
         found = self._api.volume(name)
@@ -242,6 +259,12 @@ class Rules:
     def _own_label(self) -> dict[str, str]:
         key = next(iter(self._labels))
         return {key: self._labels[key]}
+
+
+def _port_order(port: str) -> tuple[str, int]:
+    """TCP first, and the lowest number, which is what a link alone stands for."""
+    number, _, protocol = port.partition("/")
+    return protocol, int(number)
 
 
 def _foreign_volume(name: str) -> str:

@@ -21,6 +21,9 @@ class Known:
     def foreign_container(self, name: str) -> bool:
         return not name.startswith("own")
 
+    def link_environment(self, name: str, alias: str) -> list[str]:
+        return [f"{alias}={name}"]
+
     def have_volume(self, name: str) -> str:
         return "" if name.startswith("own") else f"volume {name} is foreign"
 
@@ -173,7 +176,8 @@ def test_names_and_links_are_kept_while_addresses_are_not(drill: Made) -> None:
 
 
 def test_links_of_the_old_kind_work_on_the_drills_network(drill: Made) -> None:
-    made = drill.make({"Links": ["own-db:db"]})
+    made = drill.make({"Links": ["own-db:db"]}, Env=["A=1"])
+    assert made["Env"] == ["db=own-db", "A=1"]
     assert made["NetworkingConfig"]["EndpointsConfig"] == {"net": {"Links": ["own-db:db"]}}
     assert "Links" not in made["HostConfig"]
 
