@@ -13,7 +13,8 @@ from drunner_vault.cli.common import bandwidth_option, common_options, service_h
 from drunner_vault.cli.output import Output, one_line, size
 
 if TYPE_CHECKING:
-    from drunner_vault.workflows.moving.migrate import MigrationPlan, MigrationReport
+    from drunner_vault.workflows.moving.migrate import MigrationReport
+    from drunner_vault.workflows.moving.plan import MigrationPlan
 
 _HOW = {
     "here": "is there already",
@@ -64,7 +65,8 @@ def command(
     """
     from drunner_vault.memory import expect_bulk_work
     from drunner_vault.wiring.remote import other_side
-    from drunner_vault.workflows.moving.migrate import MigrationChoices, migrate, plan_migration
+    from drunner_vault.workflows.moving.migrate import migrate, plan_migration
+    from drunner_vault.workflows.moving.plan import MigrationChoices
 
     expect_bulk_work()
     output = Output(as_json=as_json, long=True)

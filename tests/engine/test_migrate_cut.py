@@ -15,7 +15,8 @@ from support.sshservers import HOST, end_processes
 
 from drunner_vault import wiring
 from drunner_vault.errors import Unavailable
-from drunner_vault.workflows.moving.migrate import MigrationChoices, MigrationReport, migrate, plan_migration
+from drunner_vault.workflows.moving.migrate import MigrationReport, migrate, plan_migration
+from drunner_vault.workflows.moving.plan import MigrationChoices
 from drunner_vault.workflows.progress import Silent
 
 

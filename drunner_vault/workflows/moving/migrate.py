@@ -13,22 +13,16 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from drunner_vault import __version__
-from drunner_vault import errors as tree
-from drunner_vault.archive import ImageRecord
 from drunner_vault.engine.trees import Access
 from drunner_vault.errors import (
     BadUsage,
     EngineError,
     HookFailed,
     Interrupted,
-    NoChange,
     ServiceBusy,
     ServiceError,
     StorageError,
@@ -36,70 +30,21 @@ from drunner_vault.errors import (
     VaultError,
 )
 from drunner_vault.services.home import ServiceHome
-from drunner_vault.stores.ssh.channel import Channel, Gone
+from drunner_vault.stores.ssh.channel import Gone
 from drunner_vault.workflows.backup import BackupChoices, BackupReport, backup
 from drunner_vault.workflows.host import ServiceHost
+from drunner_vault.workflows.moving.journal import Attempt, Journal
+from drunner_vault.workflows.moving.other_side import Line, OtherSide
+from drunner_vault.workflows.moving.plan import MigrationChoices, MigrationPlan, Traveller, cannot_take, planned
 from drunner_vault.workflows.moving.preflight import Needs
-from drunner_vault.workflows.moving.receive import PROTOCOL
 from drunner_vault.workflows.progress import Progress
 from drunner_vault.workflows.services.drunner_service import DrunnerService
 from drunner_vault.workflows.services.remove import take_off
 from drunner_vault.workflows.services.selftest import is_running
-from drunner_vault.workflows.unattended.state import DIRECTORY, State
 from drunner_vault.workflows.working import working_on
 from drunner_vault.workflows.workload import Embed
 
-# the scripts that a failed hook's own hint is about are no longer there
-_TAKEN_BACK = "see why it does not do well there; what came was taken back, and it goes on here as before"
 _FIND_OUT = "give the same command again when it answers: it finds out, and finishes"
-
-
-class OtherSide(Protocol):
-    """Another host, on which `receive` can be started."""
-
-    @property
-    def name(self) -> str:
-        """As the person called it."""
-
-    def session(self) -> AbstractContextManager[Channel]:
-        """A running `receive`. A channel that breaks raises the reason."""
-
-
-@dataclass(frozen=True)
-class MigrationChoices:
-    """What a person decides. called: its name there, None for the same. stop: stop it here, once it is proven there.
-    replace: the content of volumes that an earlier uninstall kept there. allow_partial: even if files cannot be read as
-    they are. level, threads, limit: see BackupChoices. ask_again: seconds to wait before each try to learn how it went,
-    should the connection be lost at the last moment."""
-
-    called: str | None = None
-    stop: bool = False
-    replace: bool = False
-    allow_partial: bool = False
-    level: int = 3
-    threads: int = 0
-    limit: int = 0
-    ask_again: tuple[float, ...] = (1.0, 3.0, 9.0)
-
-
-@dataclass(frozen=True)
-class MigrationPlan:
-    """What would be done. volumes: bytes in each, None if unknown. images: by reference, `here` (it is there already),
-    `pull` (from its registry), `bring` (it travels along). differences: what is not the same there: (what, here,
-    there). free: bytes where Docker keeps its data there. problems: why it cannot be done, a sentence each. arrived: an
-    earlier try that was cut off has got through: that is all, or, with `stop`, it is replaced by what is here now."""
-
-    service: str
-    host: str
-    called: str
-    stop: bool
-    volumes: dict[str, int | None]
-    images: dict[str, str]
-    ports: list[str]
-    differences: list[tuple[str, str, str]]
-    free: int | None
-    problems: list[str]
-    arrived: bool = False
 
 
 @dataclass
@@ -128,8 +73,8 @@ class MigrationReport:
 def plan_migration(host: ServiceHost, name: str, there: OtherSide, choices: MigrationChoices) -> MigrationPlan:
     """What `migrate` would do. Nothing is changed on either side. Raises what keeps it from finding out."""
     with working_on(host, name, f"look whether {name} can move") as home, there.session() as channel:
-        traveller = _Traveller(DrunnerService(host, home, Access.AUTO))
-        return _planned(traveller, _Line(host, there, channel), there, choices, _Journal(home).read())
+        traveller = Traveller(DrunnerService(host, home, Access.AUTO))
+        return planned(traveller, Line(host, there, channel), there, choices, Journal(home).read())
 
 
 def migrate(
@@ -143,116 +88,6 @@ def migrate(
     with working_on(host, name, f"migrate {name}") as home:
         move = _Migration(host, home, there, choices, sender, progress)
         return move.finish_earlier() or move.run()
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """What is written down just before the last word. installed: when the service was installed here, so that another
-    of its name is not taken for it. kept: the other side has it, and it is to be removed here."""
-
-    transfer: str
-    host: str
-    called: str
-    installed: str
-    kept: bool = False
-
-
-class _Journal:
-    """`ROOT/vault/migrate-NAME.json`."""
-
-    def __init__(self, home: ServiceHome) -> None:
-        self.path: Path = home.root / DIRECTORY / f"migrate-{home.name}.json"
-        self._home = home
-        self._state = State(self.path)
-
-    def read(self) -> _Attempt | None:
-        """What an earlier command has left of the service that is here, or was. Raises StorageError if it makes no
-        sense."""
-        found = self._state.read()
-        try:
-            attempt = _Attempt(**found) if found else None
-        except TypeError as cause:
-            raise StorageError(
-                f"{self.path} is damaged", "see where the service lives, then remove the file"
-            ) from cause
-        if attempt is not None and self._home.exists() and attempt.installed != self._installed():
-            return None
-        return attempt
-
-    def write(self, transfer: str, host: str, called: str, *, kept: bool = False) -> None:
-        self._state.write(vars(_Attempt(transfer, host, called, self._installed(), kept)))
-
-    def _installed(self) -> str:
-        record = self._home.record()
-        return record.installed if record else ""
-
-    def forget(self) -> None:
-        self._state.remove()
-
-
-class _Traveller:
-    """An installed service on its way: with the images that the other side cannot get, and paused for as long as `held`
-    says. See Workload."""
-
-    def __init__(self, service: DrunnerService, bring: frozenset[str] = frozenset(), held: ExitStack | None = None):
-        self.service = service
-        self._bring = bring
-        self._held = held
-        self.describe = service.describe
-        self.scripts = service.scripts
-        self.image_layout = service.image_layout
-        self.volumes = service.volumes
-
-    def images(self, embed: Embed) -> list[ImageRecord]:
-        """See Workload. `embed` is not asked: the other side has been."""
-        found = self.service.images(Embed.NEVER)
-        return [replace(image, embedded=bool(image.id) and image.reference in self._bring) for image in found]
-
-    @contextlib.contextmanager
-    def quiesced(self) -> Iterator[Path]:
-        """See Workload."""
-        if self._held is not None:
-            yield self._held.enter_context(self.service.quiesced())
-            return
-        with self.service.quiesced() as directory:
-            yield directory
-
-
-class _Line:
-    """The other side, at the other end of a channel that is open."""
-
-    def __init__(self, host: ServiceHost, there: OtherSide, channel: Channel) -> None:
-        """Raises ServiceError if the other side speaks otherwise."""
-        self._host = host
-        self._there = there
-        self.channel = channel
-        hello = self.answer()
-        self.version = str(hello.get("version"))
-        if hello.get("protocol") != PROTOCOL:
-            raise ServiceError(
-                f"drunner-vault {self.version} on {there.name} and {__version__} here do not understand each other",
-                "bring both to the same version",
-            )
-
-    def check(self, needs: Needs, earlier: str) -> dict[str, Any]:
-        """What stands against it over there; and whether the transfer `earlier` is what is there."""
-        self.channel.send(ask="check", needs=needs.document(), earlier=earlier)
-        return self.answer()
-
-    def answer(self, state: str = "") -> dict[str, Any]:
-        """The next answer. Notices are passed on. Raises Gone, and the error that the other side tells."""
-        message = self.channel.receive()
-        while "notice" in message:
-            self._host.notice(f"{self._there.name}: {message['notice']}")
-            message = self.channel.receive()
-        if "error" in message:
-            kind = getattr(tree, str(message.get("kind")), ServiceError)
-            known = isinstance(kind, type) and issubclass(kind, VaultError) and kind is not NoChange
-            hint = _TAKEN_BACK if kind is HookFailed else str(message.get("hint") or "")
-            raise (kind if known else ServiceError)(f"{self._there.name}: {message['error']}", hint)
-        if message.get("state", "") != state:
-            raise ServiceError(f"{self._there.name} answers what was not asked", "bring both sides to the same version")
-        return message
 
 
 class _Migration:
@@ -274,7 +109,7 @@ class _Migration:
         self._sender = sender
         self._progress = progress
         self._called = home.name if choices.called is None else choices.called
-        self._journal = _Journal(home)
+        self._journal = Journal(home)
         self._started = host.clock.monotonic()
         self._transfer = secrets.token_hex(16)
         self._under_way = False  # the other side was asked to take it in, and has not been told to keep it
@@ -305,27 +140,25 @@ class _Migration:
         service = DrunnerService(self._host, self._home, Access.AUTO)
         try:
             with self._there.session() as channel:
-                return self._run(_Line(self._host, self._there, channel), service, earlier)
+                return self._run(Line(self._host, self._there, channel), service, earlier)
         except Unavailable:
             if self._under_way:
                 self._have_it_taken_back()
             raise
 
-    def _run(self, line: _Line, service: DrunnerService, earlier: _Attempt | None) -> MigrationReport:
-        plan = _planned(_Traveller(service), line, self._there, self._choices, earlier)
+    def _run(self, line: Line, service: DrunnerService, earlier: Attempt | None) -> MigrationReport:
+        plan = planned(Traveller(service), line, self._there, self._choices, earlier)
         if plan.arrived and not self._choices.stop:
             self._journal.forget()
             return replace(self._report(), finished=True)
         if plan.problems:
-            raise _cannot(self._there, plan.problems, self._home.name)
+            raise cannot_take(self._there, plan.problems, self._home.name)
         bring = frozenset(reference for reference, how in plan.images.items() if how == "bring")
         return self._transferred(line, service, bring, earlier.transfer if earlier and plan.arrived else "")
 
-    def _transferred(
-        self, line: _Line, service: DrunnerService, bring: frozenset[str], instead: str
-    ) -> MigrationReport:
+    def _transferred(self, line: Line, service: DrunnerService, bring: frozenset[str], instead: str) -> MigrationReport:
         with ExitStack() as held:
-            traveller = _Traveller(service, bring, held if self._choices.stop else None)
+            traveller = Traveller(service, bring, held if self._choices.stop else None)
             if instead:
                 self._host.notice(f"what an earlier try brought to {self._there.name} is replaced by what is here now")
             self._under_way = True
@@ -357,7 +190,7 @@ class _Migration:
         self._seal(line)
         return report
 
-    def _send(self, line: _Line, traveller: _Traveller) -> BackupReport:
+    def _send(self, line: Line, traveller: Traveller) -> BackupReport:
         """The archive. Raises the other side's reason if that is why it broke off."""
         choices = BackupChoices((), Embed.NEVER, self._choices.level, self._choices.threads, self._sender)
         choices = replace(choices, limit=self._choices.limit)
@@ -375,7 +208,7 @@ class _Migration:
             )
         return sent
 
-    def _last_word(self, line: _Line) -> dict[str, Any]:
+    def _last_word(self, line: Line) -> dict[str, Any]:
         """Have the other side keep it; returns its report. Raises Unavailable if it does not, or nobody knows."""
         self._under_way = False
         self._journal.write(self._transfer, self._there.name, self._called)
@@ -409,7 +242,7 @@ class _Migration:
         """Whether this transfer is what lives there. The other side first takes back what it was killed in the middle
         of."""
         with self._there.session() as channel:
-            found = _Line(self._host, self._there, channel).check(Needs(self._called, (), 0, ()), self._transfer)
+            found = Line(self._host, self._there, channel).check(Needs(self._called, (), 0, ()), self._transfer)
             return bool(found["arrived"])
 
     def _have_it_taken_back(self) -> None:
@@ -438,7 +271,7 @@ class _Migration:
                 output=problem.output,
             ) from problem
 
-    def _seal(self, line: _Line) -> None:
+    def _seal(self, line: Line) -> None:
         """Nobody will ask for it again. It would do no harm if this were lost."""
         with contextlib.suppress(Gone, ServiceError, StorageError, EngineError):
             line.channel.send(ask="seal", id=self._transfer, name=self._called)
@@ -457,59 +290,3 @@ class _Migration:
             report.lost |= {name: list(map(str, lost)) for name, lost in kept.get("lost", {}).items()}
             report.problems += map(str, kept.get("problems", ()))
         return report
-
-
-def _planned(
-    traveller: _Traveller, line: _Line, there: OtherSide, choices: MigrationChoices, earlier: _Attempt | None
-) -> MigrationPlan:
-    """See plan_migration."""
-    service = traveller.describe()
-    volumes = {record.name: tree.estimate() for record, tree in traveller.volumes()}
-    known = [count for count in volumes.values() if count is not None]
-    images = traveller.images(Embed.NEVER)
-    ports = [str(port) for port in traveller.service.ports()]
-    needs = Needs(
-        name=service.name if choices.called is None else choices.called,
-        volumes=tuple(service.settings["volumes"]),
-        content=sum(known) if len(known) == len(volumes) else None,
-        images=tuple(images),
-        ports=tuple(ports),
-        replace=choices.replace,
-    )
-    found = line.check(needs, earlier.transfer if earlier else "")
-    return MigrationPlan(
-        service=service.name,
-        host=there.name,
-        called=needs.name,
-        stop=choices.stop,
-        volumes=volumes,
-        images=dict(found["images"]),
-        ports=ports,
-        differences=list(_differences(traveller, line, found, needs)),
-        free=found["free"],
-        # what an earlier try has sent is not in the way: the service has run on, and takes its place
-        problems=[] if found["arrived"] else list(found["problems"]),
-        arrived=bool(found["arrived"]),
-    )
-
-
-def _differences(
-    traveller: _Traveller, line: _Line, found: dict[str, Any], needs: Needs
-) -> Iterator[tuple[str, str, str]]:
-    facts = traveller.service.engine_facts()
-    pairs = (
-        ("name", traveller.describe().name, needs.name),
-        ("drunner-vault", __version__, line.version),
-        ("Docker", facts.version, str(found["engine"])),
-        ("architecture", facts.architecture, str(found["architecture"])),
-    )
-    for what, here, over_there in pairs:
-        if here != over_there:
-            yield what, here, over_there
-
-
-def _cannot(there: OtherSide, problems: list[str], name: str) -> ServiceError:
-    return ServiceError(
-        f"{there.name} cannot take {name}: {'; '.join(problems)}",
-        f"nothing was changed; to see all that differs: drunner-vault migrate {name} {there.name} --dry-run",
-    )
