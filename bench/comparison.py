@@ -11,13 +11,13 @@ from pathlib import Path
 from support import s3servers
 
 from bench.datasets import DataSet
-from bench.measure import Measured, measured
+from bench.measure import Call, Measured, measured
 from bench.programs import Program, remove, written
 from bench.table import Figure, Row
 from bench.workbench import Workbench
 
 PLAIN, RESTIC, BORG = "tar | zstd | age", "restic", "borg"
-_TO_S3, _TO_DISK = "drunner-vault, to S3", "drunner-vault, to disk"
+_TO_S3, _TO_DISK, _RCLONE = "drunner-vault, to S3", "drunner-vault, to disk", "rclone copy of the archive"
 _MIB = 1 << 20
 _MEMORY_LIMIT = 200  # MiB
 
@@ -84,7 +84,8 @@ def extracting(bench: Workbench) -> Iterator[Row]:
 
 
 def to_s3(bench: Workbench) -> Iterator[Row]:
-    """A backup to a server of S3 on the loopback, beside the same to a directory. The server shares our processors."""
+    """A backup to a server of S3 on the loopback, beside the same to a directory. The server shares our processors; how
+    fast it can be, its own client shows, which has nothing to do but to send an archive that is there already."""
     what = "backup of mixed to S3 on loopback / to local disk"
     if lacking := s3servers.missing_parts():
         yield Row(what, None, 1.15, how=lacking)
@@ -104,12 +105,24 @@ def to_s3(bench: Workbench) -> Iterator[Row]:
             {
                 _TO_S3: lambda: _backup_to(bench, dataset, url % next(numbers), served / bucket.name),
                 _TO_DISK: lambda: _backup_to(bench, dataset, f"{local}/", local),
+                _RCLONE: lambda: _sent_by_rclone(bench, server, f"{bucket.name}/sent{next(numbers)}", dataset),
             },
         )
     remove(served)
     remove(local)
-    there, here = made[_TO_S3], made[_TO_DISK]
+    there, here, sent = made[_TO_S3], made[_TO_DISK], made[_RCLONE]
     yield Row(what, there.wall / here.wall, 1.15, "", f"{there.wall:.2f} / {here.wall:.2f} s, rclone serve s3")
+    how = f"{sent.wall:.2f} / {here.wall:.2f} s: the server is not faster"
+    yield Row("rclone's upload of such an archive / to local disk", sent.wall / here.wall, None, "", how)
+
+
+def _sent_by_rclone(bench: Workbench, server: s3servers.Server, to: str, dataset: DataSet) -> Measured:
+    """An archive of the data that lies on the disk, sent by rclone in parts like ours."""
+    archive = bench.ours.archive(bench.backed_up(bench.ours, dataset))
+    bench.ready_for(archive.parent)
+    parts = ("--s3-chunk-size", "8M", "--s3-upload-concurrency", "3")
+    command = [s3servers.rclone(), "--config", "", "copyto", *parts, str(archive), f":s3:{to}"]
+    return measured(Call(command, s3servers.rclone_environment(server)))
 
 
 def _backup_to(bench: Workbench, dataset: DataSet, destination: str, directory: Path) -> Measured:

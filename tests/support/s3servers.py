@@ -117,6 +117,16 @@ def rclone() -> str:
     return shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}") or ""
 
 
+def rclone_environment(server: Server) -> dict[str, str]:
+    """What rclone as a client needs to know of a server, for addresses that begin with `:s3:`."""
+    return {
+        "RCLONE_S3_PROVIDER": "Rclone",
+        "RCLONE_S3_ENDPOINT": server.endpoint,
+        "RCLONE_S3_ACCESS_KEY_ID": ACCESS_KEY,
+        "RCLONE_S3_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+
+
 def missing_parts() -> str:
     """Why `rclone_server` cannot be used here, or an empty string."""
     return "" if rclone() else "not installed: rclone (try: make setup)"
