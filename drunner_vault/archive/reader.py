@@ -187,13 +187,11 @@ class ArchiveReader:
 
     def _proven_at_once(self, member: Member) -> tuple[bytes, ...]:
         """As `_proven_content`, for a member with little data, or none."""
+        data = self._tar.piece()
         first = last = self._frame_number()
-        pieces: list[bytes] = []
-        for piece in self._tar.content():
+        while piece := self._tar.piece():
             last = self._frame_number()
-            first = last if not pieces else first
-            pieces.append(piece)
-        data = b"".join(pieces)
+            data += piece
         self._proof.require_signed()
         self._proof.member(
             member, blake3(data).hexdigest(), len(data), (first, last - first + bool(data)), self._tar.end

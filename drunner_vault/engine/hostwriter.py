@@ -24,6 +24,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGE = 256 << 10  # bytes of a file that is written while the next is decoded
 _MANY = 1000  # small files, before a process is started to make the others
 _WAITING = 64  # directories whose last files are being made
+_UNSAFE = frozenset((b"", b".", b".."))
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -218,6 +219,8 @@ class TreeWriter:
 
     def _enter(self, parent: bytes) -> int:
         """The descriptor of the directory `parent`, leaving those that are done and opening those on the way."""
+        if parent == self._stack[-1].path:
+            return self._stack[-1].fd
         while self._stack[-1].path and not (parent + b"/").startswith(self._stack[-1].path + b"/"):
             self._leave()
         top = self._stack[-1]
@@ -307,7 +310,7 @@ def _is_full(fd: int) -> bool:
 
 def check_parts(path: bytes) -> None:
     """Raises DamagedArchive for a path that would leave the tree it is in."""
-    if b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
+    if b"\0" in path or not _UNSAFE.isdisjoint(path.split(b"/")):
         raise _escape(path)
 
 

@@ -72,13 +72,19 @@ class TarReader:
 
     def content(self) -> Iterator[bytes]:
         """The stored data of the current member, in pieces of at most 1 MiB; of a file with holes only its runs."""
-        while self._unread:
-            piece = self._source.read(min(self._unread, _CHUNK))
-            if not piece:
-                raise self._damaged("ends in the middle of a file")
-            self._unread -= len(piece)
-            self.position += len(piece)
+        while piece := self.piece():
             yield piece
+
+    def piece(self) -> bytes:
+        """The next piece of that, none at its end: for the many members that are small, since it is quicker."""
+        if not self._unread:
+            return b""
+        piece = self._source.read(min(self._unread, _CHUNK))
+        if not piece:
+            raise self._damaged("ends in the middle of a file")
+        self._unread -= len(piece)
+        self.position += len(piece)
+        return piece
 
     @property
     def end(self) -> int:

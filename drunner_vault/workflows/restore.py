@@ -149,6 +149,6 @@ def _below(entry: Entry, prefix: bytes) -> Entry:
     """The entry as it stands in its own tree. A hard link to outside of it keeps its name, which no tree accepts."""
     path = entry.path[len(prefix) + 1 :]
     if entry.kind is not Kind.HARDLINK:
-        return entry._replace(path=path)
+        return Entry(path, *entry[1:])
     link = entry.link[len(prefix) + 1 :] if entry.link.startswith(prefix + b"/") else b"../" + entry.link
     return entry._replace(path=path, link=link)
