@@ -46,6 +46,7 @@ def finish(source: Host, there: Faraway, log: Path) -> None:
 @pytest.mark.parametrize(
     ("side", "hook", "killed"),
     [
+        ("here", "backupstart", "sender"),
         ("there", "install", "sender"),
         ("there", "restore", "receiver"),
         ("there", "selftest", "sender"),
