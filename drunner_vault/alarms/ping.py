@@ -24,12 +24,25 @@ class Ping(Enum):
     FAIL = "/fail"
 
 
+def is_check(url: str) -> bool:
+    """Whether this may be the URL of a check, as far as that shows without calling anybody."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def ping(url: str, event: Ping, log: str = "", sleep: Callable[[float], None] = time.sleep) -> str:
     """Tell the check at `url`, with the end of a log; returns what went wrong, empty if nothing did.
 
     Never raises for what the network does. The answer names the host only: the rest of the URL is a secret.
     """
-    host = urlsplit(url).hostname or "?"
+    if not is_check(url):
+        return "the check could not be told: its URL is none"
+    host = urlsplit(url).hostname
     problem = ""
     for attempt in range(1 if event is Ping.START else _TRIES):  # nobody should wait before the work has begun
         if attempt:

@@ -22,6 +22,11 @@ class Secret:
     file: str = ""
     variable: str = ""
 
+    @property
+    def is_somewhere(self) -> bool:
+        """Whether the settings say where it is; if not, that has been complained about."""
+        return bool(self.lines or self.file or self.variable)
+
     def value(self, environment: Mapping[str, str]) -> list[str]:
         """Its lines: at least one, none empty; lines of a file that begin with # are comments. Raises BadUsage."""
         if self.file:
@@ -66,4 +71,8 @@ def read_secret(table: Table, key: str) -> Secret | None:
     if given[0] == f"{key}_env":
         return Secret(where, variable=table.text(given[0]))
     value = table.raw(key)
-    return Secret(where, (value,) if isinstance(value, str) else table.texts(key))
+    lines = (value,) if isinstance(value, str) else table.texts(key)
+    if not all(map(str.strip, lines)) or value == []:
+        table.refuse(f"{key} is empty", f'leave it out, or name a file: {key}_file = "/…"', key)
+        lines = ()
+    return Secret(where, lines)

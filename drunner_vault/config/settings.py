@@ -80,10 +80,13 @@ def read_settings(path: Path, report: Report = raise_it) -> Settings:
     its default.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark first, which is none of TOML's
         document = tomllib.loads(text)
     except FileNotFoundError:
         return Settings()
+    except UnicodeDecodeError as cause:
+        line = cause.object.count(b"\n", 0, cause.start) + 1
+        raise BadUsage(f"{path}, line {line}: this is no UTF-8 text", "save the file as UTF-8") from cause
     except (OSError, ValueError) as cause:
         raise BadUsage(f"cannot read the settings in {path}: {cause}", "mend the file; it is TOML") from cause
     top = Table(path, lines_of(text), (), document, report)
@@ -108,7 +111,7 @@ def read_listeners(path: Path) -> Settings:
     Parts that can be read are; what is in the others is left out."""
     document: dict[str, Any] = {"notifications": {}}
     with contextlib.suppress(OSError):
-        for part in re.split(r"(?m)^(?=[ \t]*\[)", path.read_text(encoding="utf-8", errors="replace")):
+        for part in re.split(r"(?m)^(?=[ \t]*\[)", path.read_text(encoding="utf-8-sig", errors="replace")):
             with contextlib.suppress(tomllib.TOMLDecodeError):
                 found = tomllib.loads(part)
                 document |= {key: value for key, value in found.items() if key == "environment_file"}
@@ -130,13 +133,15 @@ def _named(top: Table, key: str, read: Callable[[Table], Item]) -> dict[str, Ite
     for name in tables.keys:
         if not _NAME.fullmatch(name):
             tables.table(name).refuse(
-                f"{name} cannot be the name of {_KINDS[key]}", "use small letters, digits, - and _"
+                f"{name} cannot be the name of {_KINDS[key]}", "use small letters, digits, - and _; 64 at most"
             )
     return {name: read(tables.table(name)) for name in tables.keys}
 
 
 def _store(table: Table) -> StoreSettings:
     retention = table.table("retention")
+    if table.raw("url") == "":
+        table.refuse("url is empty", 'url = "/backups", "s3://bucket/prefix" or "ssh://host/path"', "url")
     return StoreSettings(
         url=table.text("url"),
         options={key: table.scalar(key) for key in table.keys if key not in ("url", "retention")},

@@ -107,8 +107,7 @@ class Schedule:
         """The longest time between two firings, on the wall's clock: where clocks go back, an hour more passes."""
         times = [60 * hour + minute for hour in self.hours for minute in self.minutes]
         within = max((later - earlier for earlier, later in pairwise(times)), default=0)
-        dates = [dt.date(2001, 1, 1) + number * _DAY for number in range(28 * 366)]
-        dates = [date for date in dates if self.on(date)]
+        dates = list(self._dates(dt.date(2001, 1, 1), _DAY))
         apart = max(later - earlier for earlier, later in pairwise(dates))
         return max(dt.timedelta(minutes=within), apart - dt.timedelta(minutes=times[-1] - times[0]))
 
@@ -220,7 +219,8 @@ def _numbers(field: _Field, part: str, text: str) -> tuple[int, ...]:
 def _last(field: _Field, match: re.Match[str], first: int, item: str, text: str) -> int:
     if match[2] is not None:
         last = _number(field, match[2], item, text)
-        return 7 if field.names is _DAYS and last == 0 else last  # fri-sun ends with the week
+        ends_with_the_week = field.names is _DAYS and last == 0 and first > 0  # as fri-sun; 0-0 is Sunday alone
+        return 7 if ends_with_the_week else last
     open_ended = match[1] is None or match[3] is not None  # 5/10 is 5-59/10
     return (6 if field.names is _DAYS else field.most) if open_ended else first
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -115,11 +115,12 @@ def _options(text: str, query: str) -> dict[str, str]:
     return found
 
 
-def check_option(scheme: str, key: str, where: str) -> None:
-    """Raises BadUsage unless stores of this scheme have this option. where: what to call its place in the error."""
+def check_option(scheme: str, key: str, where: str, beside: Sequence[str] = ()) -> None:
+    """Raises BadUsage unless stores of this scheme have this option. where: what to call its place in the error.
+    beside: what else may stand there, and may have been meant."""
     known = OPTIONS[scheme]
     if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
+        near = difflib.get_close_matches(key, (*known, *beside), 1)
         hint = f"did you mean {near[0]}?" if near else f"{scheme} stores know: {', '.join(known) or 'none'}"
         raise BadUsage(f"{where}: unknown option {key}", hint)
 

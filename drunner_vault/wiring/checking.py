@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from drunner_vault.config import JobSettings, NotificationSettings, Settings, StoreSettings, read_settings
-from drunner_vault.errors import BadUsage, VaultError
+from drunner_vault.config import JobSettings, NotificationSettings, Secret, Settings, StoreSettings, read_settings
+from drunner_vault.errors import BadUsage, NoKey, VaultError
 from drunner_vault.wiring.environment import adopt
 from drunner_vault.wiring.jobs import job_schedule
 from drunner_vault.wiring.settings import SETTINGS_FILE, config_directory, config_sh, named_retention, zone_of
@@ -60,7 +60,7 @@ def _checks(known: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
     yield partial(_recipients, known.recipients, known.where_of("recipients"))
     yield Trust(config_directory(environment), "", Named(known.signers, known.where_of("signers"))).signers
     if known.metrics:
-        yield partial(_directory_of, known.metrics, known.where_of("metrics"))
+        yield partial(_file_to_write, known.metrics, known.where_of("metrics"))
     for name, store in known.stores.items():
         if store.url:  # that it is missing has been said
             yield partial(_address, environment, name, store)
@@ -68,7 +68,7 @@ def _checks(known: Settings, environment: Mapping[str, str]) -> Iterator[Check]:
     for job in known.jobs.values():
         yield from _job_checks(known, job, environment)
     for item in known.notifications.values():
-        if item.urls.lines or item.urls.file or item.urls.variable:
+        if item.urls.is_somewhere:
             yield partial(_urls, item, environment)
 
 
@@ -79,10 +79,19 @@ def _job_checks(known: Settings, job: JobSettings, environment: Mapping[str, str
     yield partial(_recipients, job.recipients, job.where_of("recipients"))
     if job.task == "backup":
         yield partial(_has_key, known, job, environment)
+    if job.task in ("drill", "rehearse"):
+        yield partial(_can_open, job, environment)
     for path in job.identity_files:
-        yield partial(_readable, path, job.where_of("identity_files"))
-    if job.ping is not None:
-        yield partial(job.ping.value, environment)
+        yield partial(_identities, path, job.where_of("identity_files"))
+    if job.ping is not None and job.ping.is_somewhere:
+        yield partial(_check_to_ping, job.ping, environment)
+
+
+def _check_to_ping(ping: Secret, environment: Mapping[str, str]) -> None:
+    from drunner_vault.alarms.ping import is_check
+
+    if not all(map(is_check, ping.value(environment))):
+        raise BadUsage(f"{ping.where}: ping is no URL", 'write it as in ping = "https://hc-ping.com/…"')
 
 
 def _visit(environment: Mapping[str, str], name: str, item: StoreSettings) -> None:
@@ -117,15 +126,34 @@ def _has_key(known: Settings, job: JobSettings, environment: Mapping[str, str]) 
         )
 
 
-def _readable(path: str, where: str) -> None:
+def _can_open(job: JobSettings, environment: Mapping[str, str]) -> None:
+    from drunner_vault.workflows.keys import passphrase
+
+    if not (job.identity_files or passphrase(environment)):
+        raise BadUsage(
+            f"{job.where}: job {job.name} has nothing that opens archives",
+            'say which key does: identity_files = ["/root/drill-key.txt"]',
+        )
+
+
+def _identities(path: str, where: str) -> None:
+    from drunner_vault.age import parse_identities
+
     try:
-        with Path(path).open("rb"):
-            pass
+        parse_identities(Path(path).read_bytes(), path)
     except OSError as cause:
         raise BadUsage(f"{where}: cannot read {path}: {cause.strerror}", "check the path") from cause
+    except NoKey as error:
+        raise BadUsage(
+            f"{where}: {path} is protected by a passphrase, which nobody is there to type", "use a key file without one"
+        ) from error
+    except VaultError as error:
+        raise BadUsage(f"{where}: {error.message}", error.hint) from error
 
 
-def _directory_of(path: str, where: str) -> None:
+def _file_to_write(path: str, where: str) -> None:
+    if Path(path).is_dir():
+        raise BadUsage(f"{where}: {path} is a directory", "name a file in it")
     if not Path(path).parent.is_dir():
         raise BadUsage(f"{where}: {Path(path).parent} is no directory", "make it, or choose another path")
 

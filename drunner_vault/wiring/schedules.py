@@ -36,7 +36,8 @@ def planned_jobs(environment: Mapping[str, str]) -> list[PlannedJob]:
     for job in known.jobs.values():
         schedule = job_schedule(job)
         if schedule is not None:
-            zone, name = job_timezone(environment, job), job.timezone or known.timezone or _own_zone(environment)
+            zone = job_timezone(environment, job)
+            name = (job.timezone or known.timezone).removeprefix(_ZONES) or _own_zone(environment)
             found.append(PlannedJob(job.name, job.task, job.schedule, schedule, zone, name, job.jitter, job.catch_up))
     return found
 

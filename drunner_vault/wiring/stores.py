@@ -59,7 +59,7 @@ def named_store(name: str, stored: StoreSettings) -> Address:
     except BadUsage as error:
         raise BadUsage(f"{stored.where_of('url')}: {error.message}", error.hint) from error
     for key in stored.options:
-        check_option(address.scheme, key, stored.where_of(key))
+        check_option(address.scheme, key, stored.where_of(key), ("url", "retention"))
     return replace(address, options={**address.options, **stored.options}, store=name)
 
 

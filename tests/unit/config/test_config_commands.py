@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from drunner_vault.age import EncryptWriter, ScryptRecipient
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
@@ -173,3 +175,56 @@ def test_a_file_is_checked_in_place_of_the_settings_before_it_becomes_them(run: 
     lines = [line.partition(": ")[0] for line in found]
     assert lines == [f"{tmp_path}/new.toml, line {number}" for number in (3, 4, 6)]
     assert "does not exist" in run("check", str(tmp_path / "absent.toml"), code=1).stderr
+
+
+JOB = f"recipients = ['{RECIPIENT}']\n[stores.d]\nurl = '/b'\n[jobs.n]\nstore = 'd'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[stores.d]\nurl = ''", "line 2: url is empty"),
+        ("[stores.d]\nurl = '/b'\nretension = 1", "line 3: unknown option retension"),
+        ("[notifications.ops]\nurls = []", "line 2: urls is empty"),
+        ("[notifications.ops]\nurls = ['json://h', ' ']", "line 2: urls is empty"),
+        ("metrics = '/tmp'", "line 1: /tmp is a directory"),
+        (f"{JOB}ping = 'https://'", "line 6: ping is no URL"),
+        (f"{JOB}ping = 'https://[abc/hidden'", "line 6: ping is no URL"),
+        (f"{JOB}ping_env = 'HIDDEN'", "line 6: ping is no URL"),
+        (f"{JOB}task = 'drill'", "line 4: job n has nothing that opens archives"),
+        (f"{JOB}task = 'rehearse'", "line 4: job n has nothing that opens archives"),
+        (
+            f"{JOB}task = 'drill'\nidentity_files = ['/etc/hostname']",
+            "line 7: /etc/hostname, line 1: an identity cannot",
+        ),
+    ],
+)
+def test_what_would_only_fail_at_night_is_found(text: str, words: str, run: Run, tmp_path: Path) -> None:
+    configure(tmp_path, text)
+    done = run("check", "--json", code=1, HIDDEN="h c/hidden")
+    (message,) = problems(done)
+    assert words in message
+    assert "hidden" not in done.stdout + done.stderr
+
+
+def test_an_option_that_is_meant_for_retention_is_recognized(run: Run, tmp_path: Path) -> None:
+    configure(tmp_path, "[stores.d]\nurl = '/b'\nretension = 1")
+    assert "hint: did you mean retention?" in run("check", code=1).stderr
+
+
+def test_a_key_file_that_somebody_would_have_to_unlock_is_none_for_a_job(run: Run, tmp_path: Path) -> None:
+    with (tmp_path / "key.txt").open("wb") as file:
+        writer = EncryptWriter(file, [ScryptRecipient("secret", 10)])
+        writer.write(b"nobody gets this far")
+        writer.close()
+    configure(tmp_path, f"{JOB}task = 'drill'\nidentity_files = ['key.txt']")
+    (message,) = problems(run("check", "--json", code=1))
+    assert "is protected by a passphrase" in message
+
+
+def test_files_as_other_systems_write_them_are_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "vault.toml").write_bytes(b"\xef\xbb\xbf" + JOB.replace("\n", "\r\n").encode())
+    assert problems(run("check", "--json")) == []
+    (tmp_path / "vault.toml").write_bytes(JOB.encode() + b"# caf\xe9\n")
+    (message,) = problems(run("check", "--json", code=1))
+    assert "vault.toml, line 6: this is no UTF-8 text" in message

@@ -79,6 +79,13 @@ def test_a_ping_is_tried_again_where_that_may_help_and_names_the_host_only(liste
     assert len(waits) == 4
 
 
+@pytest.mark.parametrize(
+    "url", ["https://[abc/secret", "https://h/secret x", "http:///secret", "http://h:x/secret", ""]
+)
+def test_what_is_no_url_is_not_pinged_and_not_repeated(url: str) -> None:
+    assert ping(url, Ping.SUCCESS) == "the check could not be told: its URL is none"
+
+
 def test_metrics_are_in_the_text_format_and_whole(tmp_path: Path) -> None:
     path = tmp_path / "vault.prom"
     samples = [

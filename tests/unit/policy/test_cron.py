@@ -49,6 +49,8 @@ def local(text: str, zone: ZoneInfo, fold: int = 0) -> dt.datetime:
         ("0 0 * * 7", "2026-03-02T00:00", "2026-03-08T00:00"),
         ("0 0 * * Fri-Sun", "2026-03-01T00:00", "2026-03-06T00:00"),
         ("0 0 * * 5-7", "2026-03-07T00:00", "2026-03-08T00:00"),
+        ("0 0 * * sun-sun", "2026-03-02T00:00", "2026-03-08T00:00"),
+        ("0 0 * * 0-0", "2026-03-02T00:00", "2026-03-08T00:00"),
         ("0 0 13 * fri", "2026-03-01T00:00", "2026-03-06T00:00"),  # one or the other
         ("0 0 13 * fri", "2026-04-11T00:00", "2026-04-13T00:00"),
         ("0 0 */2 * mon", "2026-03-01T00:00", "2026-03-09T00:00"),  # both: an odd day that is a Monday
@@ -175,6 +177,7 @@ def test_between_two_firings_there_is_none(text: str, zone: ZoneInfo, moment: dt
         ("0 8,20 * * *", dt.timedelta(hours=12)),
         ("0 8-17 * * mon-fri", dt.timedelta(days=2, hours=15)),
         ("0 0 29 2 *", dt.timedelta(days=4 * 365 + 1)),
+        ("0 0 29 2 */7", dt.timedelta(days=28 * 365 + 7)),  # a Sunday too
     ],
 )
 def test_the_longest_gap_is_known(text: str, gap: dt.timedelta) -> None:

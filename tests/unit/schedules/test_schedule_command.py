@@ -142,6 +142,11 @@ def test_the_time_zone_of_the_environment_counts_where_the_settings_say_nothing(
     text = (tmp_path / "units/drunner-vault-job-nightly.timer").read_text()
     assert "OnCalendar=*-*-* 02:30:00 Asia/Kolkata\n" in text
     assert '"TZ=Asia/Kolkata"' in (tmp_path / "units/drunner-vault-job-nightly.service").read_text()
+    configure(tmp_path, SETTINGS.replace('"UTC"', '"/usr/share/zoneinfo/Asia/Tokyo"'))
+    run("install", *options)
+    text = (tmp_path / "units/drunner-vault-job-nightly.timer").read_text()
+    assert "OnCalendar=*-*-* 02:30:00 Asia/Tokyo\n" in text  # systemd takes no path
+    configure(tmp_path, SETTINGS.replace('timezone = "UTC"', ""))
     run("install", *options, TZ=":/etc/localtime")
     assert "OnCalendar=*-*-* 02:30:00\n" in (tmp_path / "units/drunner-vault-job-nightly.timer").read_text()
 
