@@ -9,7 +9,7 @@ and fails nothing.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Problem:
 @dataclass(frozen=True)
 class Alarm:
     """A problem that was raised. since, ended: as RFC 3339 in UTC; ended is empty while it lasts. owed: the
-    notifications that are still to be told of that, by name."""
+    notifications that are still to be told of that, by name; `NAME 2` where only its second URL is."""
 
     problem: Problem
     since: str
@@ -87,6 +87,10 @@ class Audience:
             urls = self.channels[name].urls()
         except VaultError as error:
             return [f"notification {name}: {error.message}"]
+        return self.send(name, urls, title, lines, tone)
+
+    def send(self, name: str, urls: Sequence[str], title: str, lines: Iterable[str], tone: Tone) -> list[str]:
+        """Send a message to some URLs of a channel; returns what went wrong, a sentence each."""
         problems = send(f"{self.host}: {title}", "\n".join(lines), urls, tone)
         return [f"notification {name}: {problem}" for problem in problems]
 
@@ -142,23 +146,48 @@ class Alarms:
     def _tell(self, alarms: Sequence[Alarm]) -> tuple[list[Alarm], list[str]]:
         """The alarms as they are when all have been told who could be, and what went wrong."""
         complaints: list[str] = []
-        done: set[tuple[str, bool]] = set()
+        left = list(alarms)
         for name in self._audience.channels:
             for over in (False, True):
-                owed = [alarm for alarm in alarms if name in alarm.owed and bool(alarm.ended) is over]
-                if owed:
-                    problems = self._audience.tell(name, _title(owed), [_line(alarm) for alarm in owed], _tone(over))
-                    complaints += problems
-                    done |= set() if problems else {(name, over)}
-        left = [replace(alarm, owed=self._still_owed(alarm, done)) for alarm in alarms]
+                left, said = self._tell_channel(name, over, left)
+                complaints += said
+        known = self._audience.channels
+        left = [replace(alarm, owed=tuple(to for to in alarm.owed if channel_of(to) in known)) for alarm in left]
         return [alarm for alarm in left if not alarm.ended or alarm.owed], complaints
 
-    def _still_owed(self, alarm: Alarm, done: set[tuple[str, bool]]) -> tuple[str, ...]:
-        over = bool(alarm.ended)
-        return tuple(name for name in alarm.owed if (name, over) not in done and name in self._audience.channels)
+    def _tell_channel(self, name: str, over: bool, alarms: list[Alarm]) -> tuple[list[Alarm], list[str]]:
+        """Tell each URL of a channel what it is still to be told of what is raised, or over. One that cannot be reached
+        must not have the others told again, so from then on only that one is owed."""
+        concerned = [alarm for alarm in alarms if bool(alarm.ended) is over and name in map(channel_of, alarm.owed)]
+        if not concerned:
+            return alarms, []
+        try:
+            urls = self._audience.channels[name].urls()
+        except VaultError as error:
+            return alarms, [f"notification {name}: {error.message}"]
+        complaints: list[str] = []
+        missed: list[str] = []
+        for number, url in enumerate(urls, 1):
+            place = f"{name} {number}"
+            owed = [alarm for alarm in concerned if name in alarm.owed or place in alarm.owed]
+            if owed and (said := self._audience.send(name, [url], _title(owed), map(_line, owed), _tone(over))):
+                complaints += said
+                missed.append(place)
+        return [_missed_by(alarm, name, missed) if alarm in concerned else alarm for alarm in alarms], complaints
 
     def _write(self, alarms: Sequence[Alarm]) -> None:
         self._state.write({"alarms": [asdict(alarm) for alarm in alarms]})
+
+
+def channel_of(owed: str) -> str:
+    """The channel that is still to be told, or one URL of which is."""
+    return owed.partition(" ")[0]
+
+
+def _missed_by(alarm: Alarm, name: str, places: Sequence[str]) -> Alarm:
+    """The alarm when a channel has been told, but for these URLs of it."""
+    others = [to for to in alarm.owed if channel_of(to) != name]
+    return replace(alarm, owed=(*others, *(place for place in places if name in alarm.owed or place in alarm.owed)))
 
 
 def _tone(over: bool) -> Tone:

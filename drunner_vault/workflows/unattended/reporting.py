@@ -17,7 +17,7 @@ from drunner_vault.alarms.ping import Ping, ping
 from drunner_vault.clock import Clock
 from drunner_vault.config import JobSettings
 from drunner_vault.errors import Interrupted, StorageError, VaultError
-from drunner_vault.workflows.unattended.alarms import SUCCESS, Alarms, Audience, Problem
+from drunner_vault.workflows.unattended.alarms import SUCCESS, Alarms, Audience, Problem, channel_of
 from drunner_vault.workflows.unattended.health import HealthReport, failures
 from drunner_vault.workflows.unattended.history import DONE, FAILED, PARTIAL, History, Run, new_run
 from drunner_vault.workflows.unattended.jobs import JOB, JobReport
@@ -109,7 +109,7 @@ class Reporting:
     def undelivered(self) -> list[Problem]:
         """The messages that nobody got, as problems: whoever waits for them takes silence for well-being."""
         try:
-            owed = {name for alarm in self.alarms.all() for name in alarm.owed}
+            owed = {channel_of(to) for alarm in self.alarms.all() for to in alarm.owed}
         except StorageError as error:
             return [Problem("undelivered", error.message)]
         waiting = sorted(owed & set(self.audience.channels))

@@ -77,7 +77,7 @@ def test_what_could_not_be_delivered_is_said_and_tried_again(tmp_path: Path, lis
     listener.refused = ("/ops",)
     (complaint,) = alarms.settle([BROKEN], always)
     assert complaint.startswith("notification ops: json: ")
-    assert [alarm.owed for alarm in alarms.all()] == [("ops",)]
+    assert [alarm.owed for alarm in alarms.all()] == [("ops 1",)]
     listener.refused, listener.said[:] = (), []
     assert alarms.settle([BROKEN], always) == []
     assert [path for path, _ in listener.said] == ["/ops"]
@@ -87,6 +87,29 @@ def test_what_could_not_be_delivered_is_said_and_tried_again(tmp_path: Path, lis
     listener.refused, listener.said[:] = (), []
     assert alarms.settle([], always) == []
     assert listener.titles("/ops") == ["resolved: backup of notes failed"]
+    assert alarms.all() == []
+
+
+def test_one_url_that_cannot_be_reached_does_not_have_the_others_told_again(tmp_path: Path, listener: Listener) -> None:
+    def urls() -> list[str]:
+        return [listener.apprise("/a"), listener.apprise("/b")]
+
+    alarms = Alarms(tmp_path, Audience({"ops": Channel("ops", EVERYTHING, urls)}, {}, "here"), Hands().clock)
+    listener.refused = ("/b",)
+    for _ in range(3):
+        (complaint,) = alarms.settle([BROKEN], always)
+        assert "notification ops: json: " in complaint
+    assert listener.titles("/a") == ["backup of notes failed"]
+    listener.refused, listener.said[:] = (), []
+    for _ in range(2):
+        assert alarms.settle([BROKEN], always) == []
+    assert (listener.titles("/a"), listener.titles("/b")) == ([], ["backup of notes failed"])
+    listener.refused, listener.said[:] = ("/b",), []
+    alarms.settle([], always)
+    listener.refused = ()
+    assert alarms.settle([], always) == []
+    assert listener.titles("/a") == ["resolved: backup of notes failed"]
+    assert listener.titles("/b") == ["resolved: backup of notes failed"] * 2  # the first one was refused
     assert alarms.all() == []
 
 
