@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: drunner-vault health --json")
 @click.option("--notify", is_flag=True, help="Tell whom the settings name of what is new, and of what is over.")
 @click.option("--quiet", is_flag=True, help="Say nothing if all is well.")
+@click.option("--scheduled", is_flag=True, help="Say only what is new; as timers and cron call it.")
 @common_options
-def command(notify: bool, quiet: bool, as_json: bool) -> int:
+def command(notify: bool, quiet: bool, scheduled: bool, as_json: bool) -> int:
     """Say whether backups are as they should be, a line for each problem; made for monitoring.
 
     Looks into the stores of all jobs: a problem is a service whose newest good archive is too old, or was verified too
@@ -48,13 +49,17 @@ def command(notify: bool, quiet: bool, as_json: bool) -> int:
         place = unattended.settings_path(os.environ)
         faults = [BadUsage(f"{place} names no job, so nothing is watched")]
     report = _faulty(faults) if faults else _examine(known, reporting)
+    known_before = reporting.raised() if scheduled else frozenset()
+    nothing_new = scheduled and {problem.key for problem in report.problems} <= known_before
     if notify:
-        for complaint in reporting.after_health(report) if not faults else reporting.after_fault(report):
+        complaints = reporting.after_health(report) if not faults else reporting.after_fault(report)
+        for complaint in complaints if not nothing_new else ():
             output.notice(complaint)
     report.problems += reporting.undelivered()
     output.document({"healthy": report.healthy, **_document(report)})
-    for problem in report.problems:
-        output.text(one_line(problem.text))
+    for problem in report.problems if not nothing_new else ():
+        if problem.key not in known_before:
+            output.text(one_line(problem.text))
     if report.healthy and not quiet:
         output.text(f"all is well: {len(known.jobs)} jobs, {len(report.services)} services in their stores")
     return 0 if report.healthy else 1

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -37,6 +38,8 @@ def command(job: str, scheduled: bool, as_json: bool) -> int:
     import time
 
     from drunner_vault import wiring
+    from drunner_vault.errors import NoChange
+    from drunner_vault.schedules.entry import SCHEDULER
     from drunner_vault.wiring import unattended
     from drunner_vault.workflows.unattended.running import delay
 
@@ -48,7 +51,12 @@ def command(job: str, scheduled: bool, as_json: bool) -> int:
     with _told_if_it_fails(chosen, reporting, output):
         reporting.history.interrupted()
         if scheduled:
-            _require_due(chosen, reporting)
+            try:
+                _require_due(chosen, reporting)
+            except NoChange:
+                if SCHEDULER in os.environ and not as_json:
+                    return NoChange.exit_code  # cron calls more often than needed, and mails what is said
+                raise
         with _alone(chosen, reporting):
             if scheduled:
                 _require_due(chosen, reporting)  # once more: another process may have been a moment quicker
@@ -123,7 +131,7 @@ def _run(job: JobSettings, reporting: Reporting, output: Output) -> tuple[JobRep
     from drunner_vault.workflows.unattended.jobs import run_job
 
     complaints = reporting.ping(job, Ping.START)
-    report = run_job(job, unattended.job_context(os.environ, job.name, lambda run: _tell(output, run)))
+    report = run_job(job, unattended.job_context(os.environ, job.name, partial(_tell, output)))
     if report.whole.verdict == "failed":
         print(one_line(f"error: job {job.name}: {report.whole.why}"), file=sys.stderr)
     if report.unwritten:
@@ -131,7 +139,7 @@ def _run(job: JobSettings, reporting: Reporting, output: Output) -> tuple[JobRep
     return report, complaints + reporting.after_run(job, report)
 
 
-def _tell(output: Output, run: Run) -> None:
+def _tell(output: Output, run: Run, hint: str) -> None:
     """A step that has ended: said to a person who watches, and to everybody if it failed."""
     from drunner_vault.workflows.unattended.reporting import describe
 
@@ -139,3 +147,5 @@ def _tell(output: Output, run: Run) -> None:
         output.done(one_line(describe(run)))
     else:
         print(one_line(f"error: {describe(run)}"), file=sys.stderr)
+        if hint:
+            print(one_line(f"hint: {hint}"), file=sys.stderr)

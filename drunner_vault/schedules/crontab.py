@@ -2,7 +2,8 @@
 
 cron knows one time zone, this host's, and forgets what it misses. So an entry may be called more often than it is due
 (each hour, if it goes by another clock; after a start and each hour, if it catches up), and finds out by itself whether
-it is: the command that is called does nothing unless its schedule has fired since it last ran.
+it is: the command that is called does nothing unless its schedule has fired since it last ran, and says nothing then.
+What is said is mail to root: only what is wrong, once.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class CronTable:
 
 def table(entries: Sequence[Entry], environment: Mapping[str, str]) -> str:
     """The whole table. environment: variables that every command is to get."""
-    variables = {"SHELL": "/bin/sh", "PATH": PATH, "MAILTO": "", SCHEDULER: "cron", **environment}
+    variables = {"SHELL": "/bin/sh", "PATH": PATH, SCHEDULER: "cron", **environment}
     lines = [MARK, *(f'{name}="{value}"' for name, value in variables.items())]
     for entry in entries:
         lines += ["", f"# {entry.about}", *_lines(entry)]

@@ -54,7 +54,7 @@ def await_engine(environment: Mapping[str, str]) -> None:
             wait_for_engine(lambda: Engine(environment), time.sleep)
 
 
-def job_context(environment: Mapping[str, str], job: str, told: Callable[[Run], None]) -> JobContext:
+def job_context(environment: Mapping[str, str], job: str, told: Callable[[Run, str], None]) -> JobContext:
     """What a job of this host works with. Raises BadUsage."""
     known = settings(environment)
     return JobContext(

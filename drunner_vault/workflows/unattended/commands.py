@@ -16,7 +16,7 @@ from typing import Any
 
 from drunner_vault.errors import Interrupted
 
-_ERROR = "error: "
+_ERROR, _HINT = "error: ", "hint: "
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,12 @@ class Ended:
             return f"it was killed by {signal.Signals(-self.code).name}"
         errors = [line.removeprefix(_ERROR) for line in self.log.splitlines() if line.startswith(_ERROR)]
         return "; ".join(errors) or f"it ended with exit code {self.code}"
+
+    @property
+    def hint(self) -> str:
+        """What to do next, in a line; empty if nothing is known to help."""
+        found = (line.removeprefix(_HINT) for line in self.log.splitlines() if line.startswith(_HINT))
+        return "; ".join(dict.fromkeys(found))
 
 
 class Commands:

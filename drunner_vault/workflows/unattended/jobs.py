@@ -45,7 +45,8 @@ class JobReport:
 @dataclass(frozen=True)
 class JobContext:
     """What a job works with. installed: the services of this host. kept: the stores of which the settings say what is
-    kept in them. host: its name. told: of each step when it has ended."""
+    kept in them. host: its name. told: of each step when it has ended, and what to do about it if that
+    is known."""
 
     commands: Commands
     history: History
@@ -53,7 +54,7 @@ class JobContext:
     host: str
     installed: Sequence[str]
     kept: frozenset[str]
-    told: Callable[[Run], None]
+    told: Callable[[Run, str], None]
 
 
 def select(job: JobSettings, known: Sequence[str], what: str) -> tuple[list[str], list[str]]:
@@ -144,7 +145,7 @@ class _Steps:
             _noted(self.report, lambda: self.context.history.add(run))
         self.report.runs.append(run)
         self.report.log += [f"{task} of {service or store}: {run.verdict}", *ended.log.splitlines()]
-        self.context.told(run)
+        self.context.told(run, ended.hint)
         return run.ok
 
 

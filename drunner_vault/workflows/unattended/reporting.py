@@ -106,6 +106,13 @@ class Reporting:
         except StorageError as error:
             return [error.message]
 
+    def raised(self) -> frozenset[str]:
+        """The keys of the problems that alarms were raised for."""
+        try:
+            return frozenset(alarm.problem.key for alarm in self.alarms.raised())
+        except StorageError:  # then all is news
+            return frozenset()
+
     def undelivered(self) -> list[Problem]:
         """The messages that nobody got, as problems: whoever waits for them takes silence for well-being."""
         try:

@@ -69,7 +69,7 @@ def entries(jobs: Sequence[PlannedJob], host: Host, now: dt.datetime) -> list[En
     if not found:
         return []
     minute = zlib.crc32(host.name.encode()) % 60  # many hosts need not ask one store at the same time
-    look = (*host.program, "health", "--notify", "--quiet")
+    look = (*host.program, "health", "--notify", "--quiet", "--scheduled")
     about = "whether backups are as they should be"
     return [*found, Entry(_HEALTH, about, look, parse_schedule(f"{minute} * * * *"), catch_up=False)]
 

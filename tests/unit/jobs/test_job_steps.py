@@ -49,7 +49,7 @@ class Bench:
     """Runs jobs on a host that has three services."""
 
     directory: Path
-    told: list[Run] = field(default_factory=list)
+    told: list[tuple[Run, str]] = field(default_factory=list)
     kept: frozenset[str] = frozenset({"near"})
 
     def __post_init__(self) -> None:
@@ -63,7 +63,11 @@ class Bench:
 
     def run(self, job: JobSettings) -> JobReport:
         services = ["mail", "notes", "wiki"]
-        context = JobContext(self.commands, self.history, Hands().clock, "here", services, self.kept, self.told.append)
+
+        def tell(run: Run, hint: str) -> None:
+            self.told.append((run, hint))
+
+        context = JobContext(self.commands, self.history, Hands().clock, "here", services, self.kept, tell)
         return run_job(job, context)
 
     def calls(self) -> list[list[str]]:
@@ -80,6 +84,14 @@ def bench(tmp_path: Path) -> Bench:
 def result(**facts: object) -> str:
     progress = {"event": "progress", "done": 1}
     return json.dumps(progress) + "\n" + json.dumps({"event": "result", **facts})
+
+
+def test_of_a_step_that_failed_what_to_do_is_told(bench: Bench) -> None:
+    bench.answer({"backup mail": ("", "error: no disk\nhint: mount it\nhint: mount it", 1)})
+    bench.run(JOB)
+    assert {run.service: hint for run, hint in bench.told if run.task == "backup"} == {
+        "mail": "mount it", "notes": "", "wiki": "",
+    }  # fmt: skip
 
 
 def verdicts(report: JobReport) -> dict[tuple[str, str], str]:
@@ -133,7 +145,7 @@ def test_what_a_backup_reports_is_in_the_history(bench: Bench) -> None:
     assert (backup.archive, backup.bytes, backup.content, backup.rate, backup.paused) == ("near/x", 50, 300, 150, 0.5)
     assert (backup.job, backup.task, backup.service, backup.store) == ("nightly", "backup", "notes", "near")
     assert (prune.task, whole.task, whole.service, whole.verdict) == ("prune", "job", "", DONE)
-    assert bench.told == [backup, prune]
+    assert bench.told == [(backup, ""), (prune, "")]
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,12 @@ class Site:
         text = SETTINGS.format(directory=self.directory, schedule=f"0 0 {day.day} {day.month} *", catch_up=catch_up)
         (self.directory / "vault.toml").write_text(text)
 
-    def call(self, *arguments: str, within: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        """A command of ours. within: what starts it."""
+    def call(
+        self, *arguments: str, within: Sequence[str] = (), scheduler: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """A command of ours. within: what starts it. scheduler: `cron`, if that has called it."""
         ours = {"DRUNNER_CONFIG_DIR": str(self.directory), "DRUNNER_ROOT": str(self.directory / "root")}
+        ours |= {"DRUNNER_SCHEDULER": scheduler} if scheduler else {}
         return subprocess.run(
             [*within, sys.executable, "-m", "drunner_vault", *arguments],
             env=os.environ | ours,
@@ -109,6 +112,23 @@ def test_a_scheduled_run_does_nothing_unless_it_is_due(
     done = site.call("run", "nightly", "--scheduled")
     assert done.returncode == code, done.stderr
     assert set(Watch(site.vault).read().seen) == {"nightly"}
+
+
+def test_cron_has_nothing_to_mail_unless_something_is_wrong_and_that_once(site: Site) -> None:
+    site.ran(dt.timedelta(0))
+    well = site.call("run", "nightly", "--scheduled", scheduler="cron")
+    assert (well.returncode, well.stdout, well.stderr) == (3, "", "")
+    (site.directory / "near").rmdir()
+    first, second = (site.call("health", "--notify", "--quiet", "--scheduled", scheduler="cron") for _ in range(2))
+    assert (first.returncode, second.returncode) == (1, 1)
+    assert "store near cannot be looked into" in first.stdout
+    assert (second.stdout, second.stderr) == ("", "")
+    (site.directory / "near").mkdir()
+    (site.directory / "near" / "x").mkdir()
+    assert site.call("health", "--notify", "--quiet", "--scheduled", scheduler="cron").stdout == ""
+    (site.directory / "near" / "x").rmdir()
+    (site.directory / "near").rmdir()
+    assert "near" in site.call("health", "--notify", "--quiet", "--scheduled", scheduler="cron").stdout
 
 
 def test_what_was_interrupted_or_skipped_is_made_up_for(site: Site) -> None:

@@ -61,6 +61,10 @@ def test_by_another_clock_an_entry_is_called_whenever_that_may_show_its_minute(z
     assert calls(table([entry("30 2 * * *", zone=zone, shifts=shifts)], {})) == [called, "@reboot"]
 
 
+def test_cron_mails_what_is_said(tmp_path: Path) -> None:
+    assert "MAILTO" not in table([entry("@daily")], {})
+
+
 def test_where_another_clock_changes_by_half_an_hour_both_are_called() -> None:
     shifts = clock_shifts(zoneinfo.ZoneInfo("Australia/Lord_Howe"), UTC, NOW)
     (called,) = calls(table([entry("10 2 * * *", zone="Australia/Lord_Howe", shifts=shifts, catch_up=False)], {}))
