@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from drunner_vault.schedules.entry import Scheduler
 from drunner_vault.schedules.systemd import DIRECTORY as SYSTEMD_DIRECTORY
 from drunner_vault.schedules.systemd import RUNNING, SystemdTimers
 from drunner_vault.wiring.jobs import job_schedule, job_timezone
-from drunner_vault.wiring.services import program_directory
+from drunner_vault.wiring.services import program_command
 from drunner_vault.wiring.settings import settings, zone_of
 from drunner_vault.workflows.unattended.schedule import Host, PlannedJob
 
@@ -44,15 +43,13 @@ def planned_jobs(environment: Mapping[str, str]) -> list[PlannedJob]:
 
 def scheduled_host(environment: Mapping[str, str]) -> Host:
     """What jobs are started with here. Raises BadUsage for what no table could carry."""
-    program = program_directory() / "drunner-vault"
-    command = (str(program),) if program.exists() else (sys.executable, "-m", "drunner_vault")
     passed = {name: environment[name] for name in _PASSED_ON if environment.get(name)}
     if zone := _own_zone(environment):
         passed["TZ"] = zone
     for name, value in passed.items():
         if not value.isprintable() or '"' in value:
             raise BadUsage(f"{name} cannot be passed on to jobs: {value!r}", "leave quotes and control characters out")
-    return Host(command, passed, zone_of("", "this host"), os.uname().nodename)
+    return Host(program_command(), passed, zone_of("", "this host"), os.uname().nodename)
 
 
 def schedulers(kind: str | None, directory: Path | None) -> tuple[Scheduler, list[Scheduler]]:

@@ -74,6 +74,13 @@ def program_directory() -> Path:
     return Path(sys.executable).parent
 
 
+def program_command() -> tuple[str, ...]:
+    """What starts this program, wherever its caller is."""
+    program = program_directory() / "drunner-vault"
+    # without -P, what lies in the current directory would be taken for parts of the program
+    return (str(program),) if program.exists() else (sys.executable, "-P", "-m", "drunner_vault")
+
+
 def link_program(host: ServiceHost) -> None:
     """See to it that launchers find `drunner`: a link beside them, if nothing of that name is on PATH."""
     ours = program_directory() / PROGRAM

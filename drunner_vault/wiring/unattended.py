@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,7 +17,7 @@ from drunner_vault.services.home import installed
 from drunner_vault.wiring.environment import adopt
 from drunner_vault.wiring.history import PART_OF_A_JOB, history, vault_directory
 from drunner_vault.wiring.jobs import job_schedule, job_timezone
-from drunner_vault.wiring.services import program_directory
+from drunner_vault.wiring.services import program_command
 from drunner_vault.wiring.settings import SETTINGS_FILE, config_directory, services_root, settings
 from drunner_vault.workflows.unattended.alarms import Alarms, Audience, Channel
 from drunner_vault.workflows.unattended.commands import Commands
@@ -39,10 +38,7 @@ def settings_path(environment: Mapping[str, str]) -> Path:
 
 def commands(environment: Mapping[str, str], job: str = "") -> Commands:
     """How this program's commands are given: by a job, which then writes down what they do, or by another command."""
-    program = program_directory() / "drunner-vault"
-    # without -P, what lies in the current directory would be taken for parts of the program
-    command = [str(program)] if program.exists() else [sys.executable, "-P", "-m", "drunner_vault"]
-    return Commands(command, {**environment, **({PART_OF_A_JOB: job} if job else {})})
+    return Commands(program_command(), {**environment, **({PART_OF_A_JOB: job} if job else {})})
 
 
 def await_engine(environment: Mapping[str, str]) -> None:
