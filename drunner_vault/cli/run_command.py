@@ -35,13 +35,10 @@ def command(job: str, scheduled: bool, as_json: bool) -> int:
     somebody cannot be told is said here, and fails nothing. Exits 1 if anything failed; 3 if the job is running
     already, or not due.
     """
-    import time
-
     from drunner_vault import wiring
     from drunner_vault.errors import NoChange
     from drunner_vault.schedules.entry import SCHEDULER
     from drunner_vault.wiring import unattended
-    from drunner_vault.workflows.unattended.running import delay
 
     output = Output(as_json=as_json)
     known = wiring.settings(os.environ)
@@ -60,8 +57,7 @@ def command(job: str, scheduled: bool, as_json: bool) -> int:
         with _alone(chosen, reporting):
             if scheduled:
                 _require_due(chosen, reporting)  # once more: another process may have been a moment quicker
-                time.sleep(delay(chosen.jitter, os.environ))
-                unattended.await_engine(os.environ)
+                _wait(chosen, reporting)
             report, complaints = _run(chosen, reporting, output)
     complaints = list(dict.fromkeys(complaints))
     for complaint in complaints:
@@ -101,6 +97,21 @@ def _require_due(job: JobSettings, reporting: Reporting) -> None:
     last = started_last(run for run in runs if run.why != INTERRUPTED).get(job.name, seen)
     zone = job_timezone(os.environ, job)
     require_due(job_schedule(job), zone, last, now, catch_up=job.catch_up, jitter=job.jitter)
+
+
+def _wait(job: JobSettings, reporting: Reporting) -> None:
+    """Wait as long as the job's jitter wants, and for Docker. The job counts as started meanwhile: cron calls again."""
+    import time
+
+    from drunner_vault.clock import SYSTEM_CLOCK
+    from drunner_vault.wiring import unattended
+    from drunner_vault.workflows.unattended.history import new_run
+    from drunner_vault.workflows.unattended.jobs import JOB
+    from drunner_vault.workflows.unattended.running import delay
+
+    with reporting.history.underway(new_run(SYSTEM_CLOCK, job.name, JOB, "", job.store)):
+        time.sleep(delay(job.jitter, os.environ))
+        unattended.await_engine(os.environ)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import require
+from support.keeper import wait_until
 from support.listeners import listening
 
 from drunner_vault.clock import SYSTEM_CLOCK, isoformat
@@ -50,6 +51,12 @@ class Site:
         day = SYSTEM_CLOCK.now() - LONG_AGO / 2
         text = SETTINGS.format(directory=self.directory, schedule=f"0 0 {day.day} {day.month} *", catch_up=catch_up)
         (self.directory / "vault.toml").write_text(text)
+
+    def start(self, *arguments: str, scheduler: str) -> subprocess.Popen[bytes]:
+        """A command of ours that scheduler has called."""
+        ours = {"DRUNNER_CONFIG_DIR": str(self.directory), "DRUNNER_ROOT": str(self.directory / "root")}
+        ours |= {"DRUNNER_SCHEDULER": scheduler}
+        return subprocess.Popen([sys.executable, "-m", "drunner_vault", *arguments], env=os.environ | ours)
 
     def call(
         self, *arguments: str, within: Sequence[str] = (), scheduler: str = ""
@@ -150,6 +157,22 @@ def test_a_run_beside_another_is_skipped_and_that_is_remembered(site: Site) -> N
             done = site.call("run", "nightly", "--scheduled")
         assert (done.returncode, "not due" in done.stderr) == (3, True)
         assert len(site.history.runs()) == 2
+
+
+def test_while_a_job_waits_for_its_jitter_cron_may_call_again(site: Site) -> None:
+    site.ran(LONG_AGO)
+    path = site.directory / "vault.toml"
+    path.write_text(path.read_text().replace("catch_up", 'jitter = "9999h"\ncatch_up'))
+    first = site.start("run", "nightly", "--scheduled", scheduler="cron")
+    try:
+        wait_until(site.history.now_running)
+        again = site.call("run", "nightly", "--scheduled", scheduler="cron")
+        assert (again.returncode, again.stdout, again.stderr) == (3, "", "")
+        assert [run.verdict for run in site.history.runs()] == [DONE]
+    finally:
+        first.terminate()
+        first.wait()
+    assert site.history.now_running() == []
 
 
 def test_history_can_be_narrowed(site: Site) -> None:
