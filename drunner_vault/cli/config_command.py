@@ -37,20 +37,24 @@ def check(file: Path | None, online: bool, as_json: bool) -> int:
     """Say everything that is wrong with vault.toml: unknown settings, impossible schedules, files that cannot be read.
 
     With FILE, it is checked in place of vault.toml, before it becomes that. Nothing is written and nobody is notified.
-    Exits 1 if something is wrong.
+    Exits 1 if something is wrong. That others may read a file with secrets is no error: it is said at
+    a terminal, and with --json.
     """
     from drunner_vault import wiring
-    from drunner_vault.wiring.checking import settings_problems
+    from drunner_vault.wiring.checking import exposed_secrets, settings_problems
 
     output = Output(as_json=as_json)
     problems = settings_problems(os.environ, online=online, file=file)
     path = file or wiring.config_directory(os.environ) / "vault.toml"
     found = [{"message": problem.message, "hint": problem.hint} for problem in problems]
-    output.document({"file": str(path), "ok": not problems, "problems": found})
+    exposed = [] if problems else exposed_secrets(os.environ, file)
+    output.document({"file": str(path), "ok": not problems, "problems": found, "exposed": exposed})
     for problem in problems:
         print(f"error: {one_line(problem.message)}\nhint: {one_line(problem.hint)}", file=sys.stderr)
     if not problems:
         output.done(f"{path} is well" if path.exists() else f"there is no {path}; everything has its default")
+    for notice in exposed:
+        output.note(notice)
     return 1 if problems else 0
 
 

@@ -37,6 +37,34 @@ def settings_problems(environment: Mapping[str, str], *, online: bool, file: Pat
     return sorted({error.message: error for error in found}.values(), key=partial(_line, path.name))
 
 
+def exposed_secrets(environment: Mapping[str, str], file: Path | None = None) -> list[str]:
+    """The files with secrets that others than root may read, a sentence each. file: in place of vault.toml."""
+    path = file or config_directory(environment) / SETTINGS_FILE
+    try:
+        known = read_settings(path, lambda _problem: None)
+    except VaultError:
+        return []
+    secrets = [item.urls for item in known.notifications.values()]
+    secrets += [job.ping for job in known.jobs.values() if job.ping is not None]
+    files = [str(path)] if any(secret.lines for secret in secrets) else []
+    files += [known.environment_file, *(secret.file for secret in secrets)]
+    files += [name for job in known.jobs.values() for name in job.identity_files]
+    return [
+        f"others may read the secrets in {name}: chmod 600 {name}"
+        for name in dict.fromkeys(files)
+        if name and _open(name)
+    ]
+
+
+def _open(path: str) -> bool:
+    """Whether others than root may read a file."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return False
+    return bool(found.st_mode & 0o004 or (found.st_mode & 0o040 and found.st_gid))
+
+
 def _line(name: str, error: VaultError) -> int:
     """Where in the file of this name it is, or before all that is."""
     match = re.search(rf"{re.escape(name)}, line (\d+)", error.message)

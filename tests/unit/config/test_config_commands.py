@@ -228,3 +228,20 @@ def test_files_as_other_systems_write_them_are_read(run: Run, tmp_path: Path) ->
     (tmp_path / "vault.toml").write_bytes(JOB.encode() + b"# caf\xe9\n")
     (message,) = problems(run("check", "--json", code=1))
     assert "vault.toml, line 6: this is no UTF-8 text" in message
+
+
+def test_a_file_with_secrets_that_others_may_read_is_pointed_out(run: Run, tmp_path: Path) -> None:
+    names = ("vault.env", "ops.urls", "ping")
+    for name, text in zip(names, ("A=b", "json://h", "https://h/x"), strict=True):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o604)
+    settings = f"environment_file = 'vault.env'\n{JOB}ping_file = 'ping'\n[notifications.ops]\nurls_file = 'ops.urls'"
+    configure(tmp_path, settings)
+    (tmp_path / "vault.toml").chmod(0o644)  # there is no secret in it
+    said = json.loads(run("check", "--json").stdout)["exposed"]
+    assert said == [f"others may read the secrets in {tmp_path / name}: chmod 600 {tmp_path / name}" for name in names]
+    for name in names:
+        (tmp_path / name).chmod(0o600)
+    assert json.loads(run("check", "--json").stdout)["exposed"] == []
+    configure(tmp_path, settings.replace("ping_file = 'ping'", "ping = 'https://h/x'"))
+    assert json.loads(run("check", "--json").stdout)["exposed"][0].endswith("vault.toml")
