@@ -48,6 +48,15 @@ def engine_errors(action: str, hint: str = "") -> Iterator[None]:
 
 
 def _reason(cause: BaseException) -> str:
-    """The engine's own words, on one line."""
-    text = getattr(cause, "explanation", None) or str(cause) or type(cause).__name__
+    """The engine's own words, or the system's where there is no engine, on one line."""
+    text = getattr(cause, "explanation", None) or _system_error(cause) or str(cause) or type(cause).__name__
     return " ".join(str(text).split())
+
+
+def _system_error(cause: BaseException | None) -> str:
+    """What the system said, below all that libraries have put around it; empty if it did not."""
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return ""
