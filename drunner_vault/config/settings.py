@@ -17,6 +17,7 @@ from drunner_vault.errors import BadUsage
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _KINDS = {"stores": "a store", "jobs": "a job", "notifications": "a notification"}
+_TOML = "mend the file; it is TOML"
 TOP_KEYS = ("recipients", "signers", "timezone", "environment_file", "metrics", *_KINDS)
 Item = TypeVar("Item")
 
@@ -86,9 +87,14 @@ def read_settings(path: Path, report: Report = raise_it) -> Settings:
         return Settings()
     except UnicodeDecodeError as cause:
         line = cause.object.count(b"\n", 0, cause.start) + 1
-        raise BadUsage(f"{path}, line {line}: this is no UTF-8 text", "save the file as UTF-8") from cause
+        raise BadUsage(
+            f"cannot read the settings in {path}, line {line}: this is no UTF-8 text", "save the file as UTF-8"
+        ) from cause
+    except tomllib.TOMLDecodeError as cause:
+        where, what = _placed(cause)
+        raise BadUsage(f"cannot read the settings in {path}{where}: {what}", _TOML) from cause
     except (OSError, ValueError) as cause:
-        raise BadUsage(f"cannot read the settings in {path}: {cause}", "mend the file; it is TOML") from cause
+        raise BadUsage(f"cannot read the settings in {path}: {cause}", _TOML) from cause
     top = Table(path, lines_of(text), (), document, report)
     top.allow(*TOP_KEYS)
     known = Settings(
@@ -149,6 +155,12 @@ def _store(table: Table) -> StoreSettings:
         where=table.where(),
         lines={key: part.where(key) for part in (table, retention) for key in part.keys},
     )
+
+
+def _placed(cause: tomllib.TOMLDecodeError) -> tuple[str, str]:
+    """The line at which a text is no TOML, as all problems of settings name it, and why."""
+    found = re.fullmatch(r"(.*) \(at (line \d+), column \d+\)", str(cause))
+    return (f", {found[2]}", found[1]) if found else ("", str(cause))
 
 
 def _check_references(known: Settings, report: Report) -> None:

@@ -115,12 +115,15 @@ def _options(text: str, query: str) -> dict[str, str]:
     return found
 
 
+_NEAR = 0.85  # how alike a word of another kind must be: `region` where none may be is not `retention` misspelt
+
+
 def check_option(scheme: str, key: str, where: str, beside: Sequence[str] = ()) -> None:
     """Raises BadUsage unless stores of this scheme have this option. where: what to call its place in the error.
     beside: what else may stand there, and may have been meant."""
     known = OPTIONS[scheme]
     if key not in known:
-        near = difflib.get_close_matches(key, (*known, *beside), 1)
+        near = difflib.get_close_matches(key, known, 1) or difflib.get_close_matches(key, beside, 1, _NEAR)
         hint = f"did you mean {near[0]}?" if near else f"{scheme} stores know: {', '.join(known) or 'none'}"
         raise BadUsage(f"{where}: unknown option {key}", hint)
 

@@ -25,8 +25,9 @@ _STALE_KINDS = ("stale", "unverified", "never")
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong. kind: failed, unreachable, settings, storage; or stale, unverified, never. task: of
-    what failed. job, service, store: whatever it is about, empty for what does not matter. text: a sentence for people.
+    """Something that is wrong. kind: failed, unreachable, damaged, settings, storage; or stale, unverified, never.
+    task: of what failed. job, service, store: whatever it is about, empty for what does not matter. text: a sentence
+    for people.
     """
 
     kind: str

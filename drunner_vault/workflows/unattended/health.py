@@ -197,12 +197,23 @@ def _examine_service(
     about = {"job": job.settings.name, "service": service, "store": store}
     if limit is not None and (context.now - known if age is None else age) > limit:
         report.problems.append(Problem("stale", _stale(service, store, last, ours, limit, context.now), **about))
+    if (spoilt := _damaged(ours, last, context.now)) is not None:
+        text = f"the newest archive of {service} in {store}, {spoilt.name}, is of no use: {spoilt.fault}"
+        report.problems.append(Problem("damaged", text, **about))
     allowed = job.settings.max_unverified
     since = proven or min((item.created for item in good if item.complete), default=None)
     if allowed is not None and since and context.now - since > dt.timedelta(seconds=allowed):
         told = f"was last verified {_span(context.now - since)} ago" if proven else "was never verified"
         text = f"no archive of {service} in {store} is verified: it {told}, allowed are {_hours(allowed)}"
         report.problems.append(Problem("unverified", text, **about))
+
+
+def _damaged(ours: Sequence[Archive], last: Archive | None, now: dt.datetime) -> Archive | None:
+    """The newest archive, if somebody has read it and found it damaged. Until there is a better one nobody should think
+    that all is well, though an older one may be."""
+    newer = [item for item in ours if item.created <= now + AHEAD and (last is None or item.created > last.created)]
+    spoilt = [item for item in newer if item.damaged and item.fault]
+    return max(spoilt, key=lambda item: item.created, default=None)
 
 
 def _stale(

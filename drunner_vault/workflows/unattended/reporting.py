@@ -84,7 +84,7 @@ class Reporting:
         """Tell of all that was found. What cannot be seen now may be as it was."""
 
         def concerns(problem: Problem) -> bool:
-            hidden = problem.kind in ("stale", "unverified") and problem.store in report.unseen
+            hidden = problem.kind in ("stale", "unverified", "damaged") and problem.store in report.unseen
             return not hidden
 
         newest = {
@@ -180,7 +180,7 @@ def _settled_by(problem: Problem, job: JobSettings, backed_up: Mapping[tuple[str
     """Whether a run of this job shows that a problem is no more, if it was not found."""
     if problem.kind in ("failed", "never"):
         return problem.job == job.name
-    if problem.kind == "stale":
+    if problem.kind in ("stale", "damaged"):
         return (problem.service, problem.store) in backed_up
     return problem.kind == "unreachable" and problem.store in {store for _, store in backed_up}
 

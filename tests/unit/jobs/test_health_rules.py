@@ -129,6 +129,21 @@ def test_archives_must_not_be_unverified_for_too_long(archives: list[Archive], w
 
 
 @pytest.mark.parametrize(
+    ("archives", "wrong"),
+    [
+        ([FRESH, archive(NOW - HOUR, damaged=NOW, fault="it was found damaged")], True),
+        ([FRESH, archive(NOW - 20 * HOUR, damaged=NOW, fault="it was found damaged")], False),  # there is a newer one
+        ([FRESH, archive(NOW - HOUR, fault="it has no end")], False),  # perhaps on its way at this moment
+        ([FRESH, archive(NOW - HOUR, damaged=NOW - HOUR, verified=NOW)], False),  # read again since, and well
+    ],
+)
+def test_a_newest_archive_that_was_found_damaged_is_a_problem_until_there_is_a_better_one(
+    archives: list[Archive], wrong: bool
+) -> None:
+    assert kinds(found(*archives)) == (["damaged"] if wrong else [])
+
+
+@pytest.mark.parametrize(
     ("started", "first_seen", "wrong"),
     [
         (NOW - 26 * HOUR, LONG_AGO, False),  # was due two hours ago
