@@ -24,7 +24,7 @@ class Site:
         self.root = PurePosixPath(options.path)
         self._client = Client(options)
         self._notice = notice
-        self._warned = False
+        self._told: set[str] = set()
         self.session = self._client.session
         self.close = self._client.close
 
@@ -84,6 +84,14 @@ class Site:
             return False
         return True
 
+    def remove_empty(self, directory: PurePosixPath) -> None:
+        """Directories come with their first object, and go with their last, or with an upload that made them."""
+        session = self.session()
+        with contextlib.suppress(Refused):
+            while directory != self.root:
+                session.remove_directory(str(directory))
+                directory = directory.parent
+
     def taken(self, path: str) -> AlreadyExists:
         """The error for a target that is there before us."""
         return AlreadyExists(
@@ -92,9 +100,25 @@ class Site:
 
     def warn_of_no_sync(self) -> None:
         """Tell, once, what this server cannot promise."""
-        if not self._warned:
-            self._warned = True
-            self._notice(
-                f"{self.options.host} cannot be asked to bring files to its disk (fsync): what it has just stored may "
-                "be lost if it loses power"
+        self._notice_once(
+            f"{self.options.host} cannot be asked to bring files to its disk (fsync): what it has just stored may "
+            "be lost if it loses power"
+        )
+
+    def forget_hidden(self, path: str) -> None:
+        """Remove the hidden name of an upload. A login that may add and not remove, so that nobody who breaks in can, is
+        told once what that leaves."""
+        try:
+            self.session().remove(path)
+        except Refused as no:
+            if no.code != Code.PERMISSION_DENIED:
+                raise
+            self._notice_once(
+                f"this login may not remove files on {self.options.host}: hidden ones that end in .partial stay there "
+                "until prune is called with a login that may"
             )
+
+    def _notice_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._notice(text)

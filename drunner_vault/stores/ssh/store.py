@@ -16,7 +16,7 @@ from drunner_vault.errors import NotFound, StorageError, Unsupported
 from drunner_vault.stores.ssh.client import Session
 from drunner_vault.stores.ssh.failures import Absent, Refused
 from drunner_vault.stores.ssh.options import SshOptions
-from drunner_vault.stores.ssh.protocol import Attributes, Code, Entry, Handle, Open
+from drunner_vault.stores.ssh.protocol import Attributes, Entry, Handle, Open
 from drunner_vault.stores.ssh.site import FILE_MODE, Site
 from drunner_vault.stores.ssh.upload import SshUpload
 from drunner_vault.stores.store import Leftover, StoredObject, Upload, check_key
@@ -62,15 +62,17 @@ class SshStore:
         path = str(self._path(key))
         session = self._site.session()
         with self._finding(path):
-            handle = session.open(path, Open.READ)
             try:
-                return session.read(handle, offset, length)
+                handle = session.open(path, Open.READ)
+                try:
+                    return session.read(handle, offset, length)
+                finally:
+                    session.forget(handle)
             except Refused as no:
-                if no.code == Code.FAILURE and session.stat_open(handle).is_directory:
+                # servers refuse a directory with a code of their own choice, when it is opened or when it is read
+                if session.stat(path).is_directory:
                     raise self._absent(path) from no
                 raise
-            finally:
-                session.forget(handle)
 
     def stat(self, key: str) -> StoredObject:
         """See Store."""
@@ -94,7 +96,7 @@ class SshStore:
         with self._site.telling("delete", str(path)):
             session.remove(str(path))
         session.sync_directory(str(path.parent))
-        self._remove_empty(session, path.parent)
+        self._site.remove_empty(path.parent)
 
     def lock(self, key: str, until: dt.datetime) -> None:
         """See Store."""
@@ -111,6 +113,7 @@ class SshStore:
         """See Store."""
         with self._site.telling("delete", leftover.handle):
             self._site.session().remove(leftover.handle)
+        self._site.remove_empty(PurePosixPath(leftover.handle).parent)
 
     def _create(self, session: Session, hidden: str) -> Handle:
         """A new file; its directories come with it. Others may just be removing them."""
@@ -136,13 +139,6 @@ class SshStore:
                 if found.is_file:
                     yield directory / entry.name, found
 
-    def _remove_empty(self, session: Session, directory: PurePosixPath) -> None:
-        """Directories come with their first object, and go with their last."""
-        with contextlib.suppress(Refused):
-            while directory != self._site.root:
-                session.remove_directory(str(directory))
-                directory = directory.parent
-
     def _path(self, key: str) -> PurePosixPath:
         return self._site.root / check_key(key)
 
@@ -154,9 +150,17 @@ class SshStore:
         with self._site.telling("read", path):
             try:
                 yield
-            except Absent as no:
-                self._site.require_root()
-                raise self._absent(path) from no
+            except Refused as no:
+                if isinstance(no, Absent) or self._is_below_a_file(path):
+                    self._site.require_root()
+                    raise self._absent(path) from no
+                raise
+
+    def _is_below_a_file(self, path: str) -> bool:
+        """Which some servers do not take for absent."""
+        with contextlib.suppress(Refused):
+            return self._site.session().stat(str(PurePosixPath(path).parent)).is_file
+        return False
 
     def _absent(self, path: str) -> NotFound:
         return NotFound(f"there is no {path} on {self._host}", f"see what there is: drunner-vault archives {self.name}")

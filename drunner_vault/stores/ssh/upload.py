@@ -92,7 +92,8 @@ class SshUpload:
             self._open = False
             self._session.forget(self._handle)
         with self._site.telling("remove", self._hidden):
-            self._site.session().remove(self._hidden)
+            self._site.forget_hidden(self._hidden)
+        self._site.remove_empty(PurePosixPath(self._hidden).parent)
         self._ended = True
 
     def _require_sound(self) -> None:
@@ -167,7 +168,7 @@ class SshUpload:
         session = self._site.session()
         with self._telling():
             self._name(session, again)
-            session.remove(self._hidden)
+            self._site.forget_hidden(self._hidden)
             session.sync_directory(str(PurePosixPath(self._target).parent))
             self._require_size(session.find(self._target))
 

@@ -314,8 +314,35 @@ def status(code: int, text: str) -> bytes:
     )
 
 
+HANDLE = bytes([Kind.HANDLE]) + b"NUMB" + protocol.string(b"h")
+A_DIRECTORY = bytes([Kind.ATTRS]) + b"NUMB" + struct.pack(">II", 4, 0o040755)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param([status(3, "Permission denied"), A_DIRECTORY], id="as ProFTPD, when it is opened"),
+        pytest.param([HANDLE, status(24, "Is a directory"), status(0, ""), A_DIRECTORY], id="as asyncssh, when it is read"),
+    ],
+)
+def test_a_directory_is_no_object_however_a_server_says_so(tmp_path: Path, answers: list[bytes]) -> None:
+    store = SshStore(stand_in(tmp_path, [*answers, A_DIRECTORY]))  # the last for the store's root
+    with pytest.raises(NotFound):
+        store.read("a", 0, 1)
+    store.close()
+
+
+def test_what_is_below_a_file_is_not_there_however_a_server_says_so(tmp_path: Path) -> None:
+    a_file = bytes([Kind.ATTRS]) + b"NUMB" + struct.pack(">II", 4, 0o100644)
+    answers = [status(4, "Not a directory"), a_file, A_DIRECTORY]  # to it, its parent, the store's root
+    store = SshStore(stand_in(tmp_path, answers))
+    with pytest.raises(NotFound):
+        store.stat("a/b")
+    store.close()
+
+
 def test_the_servers_words_do_nothing_to_a_terminal(tmp_path: Path) -> None:
-    store = SshStore(stand_in(tmp_path, [status(4, "\x1b]0;x\x07 bad\nnews " + "x" * 5000)]))
+    store = SshStore(stand_in(tmp_path, [status(4, "\x1b]0;x\x07 bad\nnews " + "x" * 5000)] * 2))
     error = told(StorageError, store)
     assert error.message.isprintable()
     assert "bad news" in error.message

@@ -376,6 +376,39 @@ def test_a_server_that_cannot_sync_is_told_of_once(plain_server: SshServer, root
     store.close()
 
 
+def test_a_login_that_may_add_and_not_remove_stores_all_the_same(root: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    with ssh_server(tmp_path / "sshd", sftp=f"{sshservers.SFTP_SERVER} -P remove,rmdir") as server:
+        store = SshStore(server.options(root), said.append)
+        put(store, "h/a", _DATA)
+        put(store, "h/b", b"x")
+        store.begin("h/c").abort()
+        assert store.read("h/a", 0, len(_DATA)) == _DATA
+        assert [item.key for item in store.list()] == ["h/a", "h/b"]
+        with pytest.raises(AlreadyExists):
+            put(store, "h/a", b"other")
+        store.close()
+    assert len(said) == 1
+    assert "may not remove files on faraway" in said[0]
+    with ssh_server(tmp_path / "other") as server:
+        store = SshStore(server.options(root))
+        left = list(store.leftovers())
+        assert sorted(item.key for item in left) == ["h/a", "h/b", "h/c"]
+        for item in left:
+            store.discard(item)
+        assert files(root) == ["a", "b"]
+        store.close()
+
+
+def test_directories_that_were_made_for_an_upload_go_with_it(store: SshStore, root: Path) -> None:
+    store.begin("a/b/c").abort()
+    assert list(root.iterdir()) == []
+    store.begin("a/b/c")  # and whoever began it dies
+    for leftover in list(store.leftovers()):
+        store.discard(leftover)
+    assert list(root.iterdir()) == []
+
+
 def test_a_file_system_without_links_takes_objects_too(
     store: SshStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
