@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drunner_vault.cli.common import common_options, known_places
+from drunner_vault.cli.common import common_options, going_on, known_places
 from drunner_vault.cli.output import Output, age, size
 
 if TYPE_CHECKING:
@@ -47,44 +47,52 @@ def command(
     complete: bool | None,
     latest: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """List the archives in STORE, newest first; in all stores of the settings if none is given. No key is needed.
 
     STORE is s3://bucket/prefix, ssh://host/path, a name from the settings, or a directory. An archive is complete if
-    its size is what its sidecar says; one without a sidecar, if its ends are as they must be.
+    its size is what its sidecar says; one without a sidecar, if its ends are as they must be. Of several stores those
+    that can be read are listed; exits 1 if one could not be.
     """
-    from drunner_vault.catalog.catalog import archives, newest
+    from drunner_vault.catalog.catalog import archives
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.policy import parse_duration
-
-    output = Output(as_json=as_json)
-    now = SYSTEM_CLOCK.now()
-    start = parse_duration(since).before(now, dt.UTC) if since else None
-    documents, rows = [], []
-    for opened in _stores(store):
-        found = archives(opened, service=service, host=host)
-        if latest:
-            groups = {item.group for item in found}
-            tops = [newest([item for item in found if item.group == group], now) for group in sorted(groups)]
-            found = [item for item in tops if item]
-        for item in found:
-            if (start is None or item.created >= start) and complete in (None, item.complete):
-                documents.append({"store": opened.name, **_document(item, now)})
-                rows.append(_row(item, now))
-    output.document(documents)
-    output.table(_HEADER, rows)
-
-
-def _stores(text: str | None) -> list[Any]:
-    from drunner_vault import wiring
-    from drunner_vault.errors import BadUsage
     from drunner_vault.stores.readonly import ReadOnlyStore
 
-    places = known_places()
-    names = [text] if text else list(wiring.settings(os.environ).stores)
+    output = Output(as_json=as_json)
+    now, places = SYSTEM_CLOCK.now(), known_places()
+    start = parse_duration(since).before(now, dt.UTC) if since else None
+    documents, rows, code = [], [], 0
+    for name in _names(store):
+        with going_on(output, alone=store is not None) as went:
+            opened = ReadOnlyStore(places.store(name))
+            found = archives(opened, service=service, host=host)
+            for item in _newest_of_each(found, now) if latest else found:
+                if (start is None or item.created >= start) and complete in (None, item.complete):
+                    documents.append({"store": opened.name, **_document(item, now)})
+                    rows.append(_row(item, now))
+        code = max(code, went.code)
+    output.document(documents)
+    output.table(_HEADER, rows)
+    return code
+
+
+def _names(store: str | None) -> list[str]:
+    from drunner_vault import wiring
+    from drunner_vault.errors import BadUsage
+
+    names = [store] if store else list(wiring.settings(os.environ).stores)
     if not names:
         raise BadUsage("no store was given, and the settings name none", "drunner-vault archives s3://bucket/prefix")
-    return [ReadOnlyStore(places.store(name)) for name in names]
+    return names
+
+
+def _newest_of_each(found: list[Archive], now: dt.datetime) -> list[Archive]:
+    from drunner_vault.catalog.catalog import newest
+
+    groups = sorted({item.group for item in found})
+    tops = [newest([item for item in found if item.group == group], now) for group in groups]
+    return [item for item in tops if item]
 
 
 def _document(item: Archive, now: dt.datetime) -> dict[str, Any]:

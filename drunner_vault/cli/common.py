@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import click
 
 from drunner_vault.cli.output import Output
-from drunner_vault.errors import Interrupted
+from drunner_vault.errors import BadUsage, Interrupted, StorageError
 
 if TYPE_CHECKING:
     from drunner_vault.age import Identity, Recipient
@@ -161,6 +163,32 @@ def offered_identities(files: tuple[Path, ...]) -> Callable[[], list[Identity]]:
     from drunner_vault.workflows.keys import identities
 
     return cache(lambda: identities(files, os.environ, asker()))
+
+
+@dataclass
+class Outcome:
+    """How it went with one of several. error: what failed and why; empty if all is well."""
+
+    error: str = ""
+
+    @property
+    def code(self) -> int:
+        """What the command exits with, as far as this one is concerned."""
+        return 1 if self.error else 0
+
+
+@contextlib.contextmanager
+def going_on(output: Output, *, alone: bool) -> Iterator[Outcome]:
+    """For a store among several: what fails in the block is said, and the others get their turn. alone: there are no
+    others, and it is raised."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except (StorageError, BadUsage) as error:
+        if alone:
+            raise
+        outcome.error = error.message
+        output.failure(error)
 
 
 def ask_passphrase(prompt: str) -> str:

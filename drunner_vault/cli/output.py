@@ -75,6 +75,10 @@ class Output:
                 "code": error.exit_code,
             }
             print(json.dumps({"error": details}))
+        self.failure(error)
+
+    def failure(self, error: VaultError) -> None:
+        """What failed, and what to do next, for people; a program learns it from the command's result."""
         label = "nothing to do" if error.exit_code == 3 else "error"
         print(f"{_colour(label, '31' if label == 'error' else '33')}: {one_line(error.message)}", file=sys.stderr)
         if error.hint:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drunner_vault.cli.common import common_options, known_places, retention_options
+from drunner_vault.cli.common import common_options, going_on, known_places, retention_options
 from drunner_vault.cli.output import Output, one_line, size
 
 if TYPE_CHECKING:
@@ -43,16 +43,22 @@ def command(
     Rules are those of the settings unless some are given here. Only complete archives count. The newest complete one
     of a service is never deleted, nor is anything locked. A service whose archives became much smaller or larger than
     usual is frozen until a person has looked and says --accept SERVICE (or HOST/SERVICE). Exits 1 if something is
-    frozen or could not be done, 3 if there was nothing to do.
+    frozen or could not be done, 3 if there was nothing to do. Without STORE all stores of the settings are pruned that
+    say what they keep, and one that fails does not stop the others.
     """
     output = Output(as_json=as_json)
-    documents, code, changed = [], 0, False
+    documents: list[dict[str, Any]] = []
+    code, changed = 0, False
     for name in _names(store):
-        plan, report = _prune(name, keep, apply, service, host, accepted, output)
-        documents.append(_document(name, plan, report))
-        _show(plan, output)
-        code = max(code, _alarms(name, plan, report))
-        changed = changed or not apply or any(asdict(report).values()) or bool(accepted)
+        with going_on(output, alone=store is not None) as went:
+            plan, report = _prune(name, keep, apply, service, host, accepted, output)
+            documents.append(_document(name, plan, report))
+            _show(plan, output)
+            code = max(code, _alarms(name, plan, report))
+            changed = changed or not apply or any(asdict(report).values()) or bool(accepted)
+        if went.error:
+            documents.append({"store": name, "error": went.error})
+        code = max(code, went.code)
     output.document(documents[0] if store else documents)
     return code or (0 if changed else 3)
 
@@ -106,13 +112,13 @@ def _prune(
 
 def _leftovers(store: Store, output: Output) -> list[Leftover]:
     from drunner_vault.clock import SYSTEM_CLOCK
-    from drunner_vault.errors import AccessDenied
+    from drunner_vault.errors import AccessDenied, Unsupported
     from drunner_vault.wiring.stores import is_idle
     from drunner_vault.workflows.archives.prune import dead_leftovers
 
     try:
         return dead_leftovers(store, SYSTEM_CLOCK.now(), is_idle(os.environ))
-    except AccessDenied as error:
+    except (AccessDenied, Unsupported) as error:  # some servers cannot list them either
         output.notice(f"dead uploads were not looked for: {error.message}")
         return []
 

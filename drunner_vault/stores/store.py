@@ -5,7 +5,7 @@ person, on their own bucket:
 
 * **Atomic.** An object is seen (by `stat`, `read`, `list`) whole, or not at all. Until `commit` it is not seen.
 * **Never overwritten.** One key is written once. Of two uploads to one key, one gets AlreadyExists. (An S3 server that
-  knows no conditional writes leaves a moment in which both can win; `drunner-vault store check` tells.)
+  knows no conditional writes leaves a moment in which both can win.)
 * **Read after write.** When `commit` returns, every `stat`, `read` and `list` that begins later sees the object.
 * **Durable.** When `commit` returns, the object outlives a crash of either side, and the store has proven that it
   holds what was written: its size, and a checksum where the store keeps one.

@@ -47,7 +47,7 @@ _OPERATIONS = {  # what we were about to do, and the permission it takes
     "PutObjectRetention": ("lock", "s3:PutObjectRetention"),
     "GetObjectLockConfiguration": ("ask for the locks of", "s3:GetBucketObjectLockConfiguration"),
 }
-_TRY_AGAIN = "try again later; what was begun has left nothing behind"
+_TRY_AGAIN = "try again later"
 _CHECK_KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile"
 _RENEW = "renew them, for example: aws sso login, and run it again"
 
@@ -262,6 +262,9 @@ def _by_status(refusal: _Refusal, operation: str, place: Place, doing: str) -> V
         return NoSpace(f"{doing}: {_FULL[1]}", _FULL[2])
     if refusal.bare and refusal.status == 500 and "html" in refusal.headers.get("content-type", ""):
         return place.garbled()  # botocore's 500 for a success whose text it cannot read, such as a page
+    if refusal.status == 413:  # of a proxy before it, most likely
+        error, reason, hint = _CODES["EntityTooLarge"]
+        return error(f"{doing}: {reason}", hint)
     if refusal.status in _PASSING_STATUSES:
         return Unavailable(f"{doing}: the server answers with {refusal.status}", _TRY_AGAIN)
     if refusal.status in (401, 403):

@@ -52,11 +52,11 @@ def _tried(store: Store, promise: Promise, base: str, clock: Clock) -> Finding:
 
 
 def _clean(store: Store, base: str, sleep: Callable[[float], None]) -> None:
-    for leftover in list(store.leftovers(base)):
-        store.discard(leftover)
     for item in list(store.list(base)):
         try:
             store.delete(item.key)
         except Locked:
             sleep(2 * LOCK.total_seconds())  # as long as the check locks anything
             store.delete(item.key)
+    for leftover in list(store.leftovers(base)):  # last: there are servers that cannot list them
+        store.discard(leftover)

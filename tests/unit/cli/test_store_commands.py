@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import s3servers
 from support.catalogs import DAY, IDENTITY, add, key_of, keys, sealed
+from support.wirefaults import Reply, faulty_wire
 
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.store import put
@@ -32,9 +34,9 @@ def run(tmp_path: Path) -> Run:
         "TZ": "UTC",
     }
 
-    def call(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str | Path, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "drunner_vault", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment | more, check=False)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         assert "internal error" not in done.stderr
@@ -117,6 +119,24 @@ def test_all_stores_of_the_settings_are_listed(run: Run, store: LocalStore, seco
     assert len(as_json(run("archives", "one/there", "--json"))) == 1
 
 
+def test_a_store_that_fails_does_not_keep_the_others_from_being_listed_and_pruned(
+    run: Run, store: LocalStore, tmp_path: Path
+) -> None:
+    rules = "[stores.{0}.retention]\nkeep_last = 1\n"
+    configure(
+        tmp_path,
+        f"[stores.gone]\nurl = '{tmp_path}/gone'\n{rules.format('gone')}"
+        f"[stores.here]\nurl = '{store.root}'\n{rules.format('here')}",
+    )
+    made = [add(store, NOW - days * DAY) for days in range(2)]
+    listed = run("archives", "--json", code=1)
+    assert [item["key"] for item in as_json(listed)] == made
+    assert f"error: there is no directory {tmp_path}/gone\nhint: " in listed.stderr
+    gone, here = as_json(run("prune", "--apply", "--json", code=1))
+    assert gone == {"store": "gone", "error": f"there is no directory {tmp_path}/gone"}
+    assert here["deleted"] == [made[1]]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -187,6 +207,21 @@ def test_dead_uploads_are_removed(run: Run, store: LocalStore) -> None:
     assert "a dead upload" in run("prune", store.root, "--keep-last", "1").stdout
     assert as_json(run("prune", store.root, "--keep-last", "1", "--apply", "--json"))["removed"] == [key_of(NOW)]
     assert not dead.exists()
+
+
+def test_a_server_that_cannot_list_uploads_is_pruned_all_the_same_and_that_is_said(run: Run) -> None:
+    lacking = b"<Error><Code>NotImplemented</Code><Message>no</Message></Error>"
+    with s3servers.moto_server() as server, faulty_wire(server.address) as wire:
+        bucket = server.bucket("backups").store()
+        made = [add(bucket, NOW - days * DAY) for days in range(2)]
+        wire.choose(lambda _method, path: Reply(501, lacking) if "?uploads" in path else None)
+        url = f"s3://backups?endpoint={wire.endpoint}"
+        done = run("prune", url, "--keep-last", "1", "--apply", "--json", **s3servers.credentials())
+        checked = run("store", "check", url, code=1, **s3servers.credentials())
+        assert as_json(done)["deleted"] == [made[1]]
+        assert "dead uploads were not looked for" in done.stderr
+        assert "failed   what a dead upload left can be removed" in checked.stdout
+        assert keys(bucket) == {made[0], made[0] + ".json"}
 
 
 def test_copying_a_store_takes_what_is_missing(run: Run, store: LocalStore, second: LocalStore) -> None:

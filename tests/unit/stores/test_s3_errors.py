@@ -82,6 +82,7 @@ ANSWERS: list[tuple[str, int, str, str, type[VaultError], str]] = [
     ("PutObject", 403, "QuotaExceeded", "", NoSpace, "full"),
     ("PutObject", 400, "XMinioAdminBucketQuotaExceeded", "", NoSpace, "full"),
     ("PutObject", 400, "EntityTooLarge", "", StorageError, "nothing that large"),
+    ("UploadPart", 413, "413", "Request Entity Too Large", StorageError, "nothing that large"),
     ("PutObject", 400, "KeyTooLongError", "", BadUsage, "too long"),
     ("PutObject", 400, "InvalidStorageClass", "", BadUsage, "storage class"),
     ("ListObjectsV2", 400, "InvalidBucketName", "", BadUsage, "name of a bucket"),

@@ -322,7 +322,9 @@ A_DIRECTORY = bytes([Kind.ATTRS]) + b"NUMB" + struct.pack(">II", 4, 0o040755)
     "answers",
     [
         pytest.param([status(3, "Permission denied"), A_DIRECTORY], id="as ProFTPD, when it is opened"),
-        pytest.param([HANDLE, status(24, "Is a directory"), status(0, ""), A_DIRECTORY], id="as asyncssh, when it is read"),
+        pytest.param(
+            [HANDLE, status(24, "Is a directory"), status(0, ""), A_DIRECTORY], id="as asyncssh, when it is read"
+        ),
     ],
 )
 def test_a_directory_is_no_object_however_a_server_says_so(tmp_path: Path, answers: list[bytes]) -> None:
