@@ -25,6 +25,7 @@ from drunner_vault.stores.store import Store, StoredObject, is_key
 AHEAD = dt.timedelta(days=1)  # an archive further in the future was made by a clock that ran ahead
 _AT_ONCE = 8
 _LONGEST_SIDECAR = 64 << 20
+_NO_DRILL = 1e9  # seconds, which none takes: 30 years
 _GONE = "it was deleted just now"
 
 
@@ -247,7 +248,7 @@ def _drill_seconds(store: Store, found: _Found) -> float | None:
         seconds = read_record(store, max(drills, key=lambda record: record.at)).get("seconds")
     except StorageError:
         return None
-    return float(seconds) if isinstance(seconds, (int, float)) else None
+    return float(seconds) if isinstance(seconds, (int, float)) and 0 <= seconds < _NO_DRILL else None
 
 
 def _locked_until(store: Store, found: _Found) -> dt.datetime | None:

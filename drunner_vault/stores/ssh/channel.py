@@ -156,7 +156,7 @@ class Channel:
 def _message(payload: bytes) -> dict[str, Any]:
     try:
         message = json.loads(payload)
-    except ValueError as cause:
+    except (ValueError, RecursionError) as cause:
         raise Malformed("its message is no JSON") from cause
     if not isinstance(message, dict):
         raise Malformed("its message is no object")

@@ -11,7 +11,7 @@ from drunner_vault.catalog.catalog import Archive, archives
 from drunner_vault.catalog.records import RecordKind, add_record, parse_record, try_record
 from drunner_vault.errors import AlreadyExists, Unavailable
 from drunner_vault.stores.faulty import Fault, Faults, FaultyStore
-from drunner_vault.stores.store import Store
+from drunner_vault.stores.store import Store, put
 
 VERIFIED, DAMAGED, SUSPECT, ACCEPTED = (
     RecordKind.VERIFIED,
@@ -122,3 +122,25 @@ def test_a_record_that_may_not_be_written_is_left_out_and_one_that_cannot_now_is
     assert not try_record(FaultyStore(store, Faults(1, Fault.REFUSED)), key, DAMAGED, NOW, {})
     with pytest.raises(Unavailable):
         try_record(FaultyStore(store, Faults(1, Fault.BEFORE)), key, DAMAGED, NOW, {})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "[" * 100_000,
+        '{"seconds": 1e400}',
+        '{"seconds": NaN}',
+        '{"seconds": 1' + "0" * 400 + "}",
+        '{"seconds": -1}',
+        "[1]",
+    ],
+    ids=["a bomb", "infinite", "not a number", "too large for a float", "negative", "a list"],
+)
+def test_a_record_that_others_have_made_up_does_not_disturb_the_listing(document: str) -> None:
+    store = Watched()
+    made = add(store, NOW)
+    put(store, f"{made}.drilled-20260201T041500Z.json", document.encode())
+    (found,) = archives(store)
+    assert found.complete
+    assert found.drilled
+    assert found.drill_seconds is None
