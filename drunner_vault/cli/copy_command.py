@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from drunner_vault.cli.common import common_options, known_places
+from drunner_vault.cli.common import common_options, known_places, retention_options
 from drunner_vault.cli.output import Output, one_line, size
+
+if TYPE_CHECKING:
+    from drunner_vault.stores.store import Store
+    from drunner_vault.workflows.archives.copy import Lock
 
 
 @click.command("copy", epilog="Example: drunner-vault copy s3://backups ssh://offsite/srv/backups")
@@ -18,12 +25,16 @@ from drunner_vault.cli.output import Output, one_line, size
 @click.argument("store")
 @click.option("--service", metavar="NAME", help="From a store, only archives of this service.")
 @click.option("--host", metavar="NAME", help="From a store, only archives of this host; of a file, whose it is.")
+@retention_options
 @common_options
-def command(source: str, store: str, service: str | None, host: str | None, as_json: bool) -> int:
+def command(
+    source: str, store: str, service: str | None, host: str | None, keep: dict[str, str | int], as_json: bool
+) -> int:
     """Copy archives to STORE, byte for byte; no key is needed.
 
     SOURCE is an archive, PLACE/latest, or a store, of which all complete archives are copied that STORE does not have.
-    What has a sidecar is held against it on the way. Exits 1 if an archive could not be copied (others are all the
+    What has a sidecar is held against it on the way. A store that locks archives does so until retention (--keep-…, or
+    the settings) lets them go. Exits 1 if an archive could not be copied (others are all the
     same), 3 if there was nothing to copy.
     """
     from drunner_vault.catalog.catalog import archives
@@ -34,7 +45,10 @@ def command(source: str, store: str, service: str | None, host: str | None, as_j
 
     output = Output(as_json=as_json, long=True)
     places = known_places()
-    target = Target(places.store(store), host or os.uname().nodename, partial(copying, os.environ))
+    address = places.address(store)
+    opened = places.open(address)
+    guard = partial(copying, os.environ)
+    target = Target(opened, host or os.uname().nodename, guard, _lock(opened, address.store, keep, output))
     with output.progress() as progress:
         if is_one_archive(places, source):
             report = copy_one(find_archive(places, source), target, progress)
@@ -48,3 +62,24 @@ def command(source: str, store: str, service: str | None, host: str | None, as_j
     for failure in report.failed:
         print(one_line(f"error: {failure}"), file=sys.stderr)
     return 1 if report.failed else 0 if report.copied else 3
+
+
+def _lock(store: Store, name: str, keep: dict[str, str | int], output: Output) -> Lock:
+    """How copies in a store are locked. name: what the settings call it. keep: rules from the command line."""
+    from drunner_vault import wiring
+    from drunner_vault.clock import SYSTEM_CLOCK
+    from drunner_vault.policy import lock_until
+    from drunner_vault.workflows.archives.copy import no_lock
+
+    if not store.can_lock:
+        return no_lock
+    retention, zone = wiring.retention(os.environ, name, keep), wiring.timezone(os.environ)
+    if not retention.is_set:
+        output.notice(f"what is copied to {store.name} is not locked: nothing says for how long (--keep-daily 7 …)")
+        return no_lock
+
+    def lock(created: dt.datetime, earlier: Sequence[dt.datetime]) -> dt.datetime | None:
+        until = lock_until(created, earlier, retention, zone)
+        return until if until and until > SYSTEM_CLOCK.now() else None
+
+    return lock

@@ -23,6 +23,7 @@ S3_OPTIONS = (
     "in_flight", "timeout", "attempts",
 )  # fmt: skip
 OPTIONS: Mapping[str, tuple[str, ...]] = {"file": (), "s3": S3_OPTIONS, "ssh": ("timeout",)}
+_ALSO_CALLED = {"sftp": "ssh", "scp": "ssh"}
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<mark>:/{0,2}|//)")
 
 
@@ -147,7 +148,7 @@ def _check_authority(text: str, address: Address) -> None:
 
 
 def _no_url(text: str, scheme: str) -> BadUsage:
-    near = difflib.get_close_matches(scheme, OPTIONS, 1, 0.5)
+    near = [_ALSO_CALLED[scheme]] if scheme in _ALSO_CALLED else difflib.get_close_matches(scheme, OPTIONS, 1, 0.5)
     example = {"file": "file:///directory", "s3": "s3://bucket/prefix", "ssh": "ssh://host/path"}
     if near:
         return BadUsage(f"{text} is no store's URL", f"did you mean {example[near[0]]}?")

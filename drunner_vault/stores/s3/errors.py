@@ -48,6 +48,7 @@ _OPERATIONS = {  # what we were about to do, and the permission it takes
     "GetObjectLockConfiguration": ("ask for the locks of", "s3:GetBucketObjectLockConfiguration"),
 }
 _TRY_AGAIN = "try again later"
+_REACH = "check the endpoint and the network, or try again later"
 _CHECK_KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile"
 _RENEW = "renew them, for example: aws sso login, and run it again"
 
@@ -242,8 +243,11 @@ def _special(refusal: _Refusal, place: Place, doing: str, clock: Clock) -> Vault
         return StorageError(f"{doing}: {_skew(refusal, clock)}", "set the clock of this host, and run it again")
     if refusal.code in _ELSEWHERE or (refusal.status in (301, 307) and _REGION in refusal.headers):
         return _elsewhere(refusal, place, doing)
-    if refusal.code in _NO_LOCKS and "lock" in refusal.words.lower():
-        return Unsupported(f"{doing}: {refusal.words}", "make the bucket with Object Lock, or leave out the lock")
+    if refusal.code in _NO_LOCKS and "lock" in f"{refusal.code} {refusal.words}".lower():
+        return Unsupported(
+            f"{doing}: {refusal.words or 'it has no Object Lock'}",
+            "make the bucket with Object Lock, or leave out the lock",
+        )
     return None
 
 
@@ -319,7 +323,7 @@ def _failed(cause: Exception, place: Place, doing: str) -> VaultError:
     if isinstance(cause, _BAD_CREDENTIALS):
         return AccessDenied(f"{doing}: the credentials cannot be used, {cause}", _CHECK_KEYS)
     if isinstance(cause, _NO_ANSWER):
-        return Unavailable(f"{doing}: {place.endpoint} does not answer, {_last_words(cause)}", _TRY_AGAIN)
+        return Unavailable(f"{doing}: {place.endpoint} does not answer, {_last_words(cause)}", _REACH)
     if isinstance(cause, boto.ParamValidationError) and "IfNoneMatch" in str(cause):
         return Unsupported(f"{doing}: this version of boto3 knows no conditional writes", "update boto3")
     reason = " ".join(str(cause).split())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,11 +11,11 @@ from functools import partial
 from drunner_vault.age import MAGIC, read_outline
 from drunner_vault.archive import HashingSink, Sidecar, Sink, archive_service, archive_stamp, parse_sidecar
 from drunner_vault.archive.sidecar import SUFFIX
-from drunner_vault.catalog.catalog import Archive
+from drunner_vault.catalog.catalog import Archive, creation_times
 from drunner_vault.catalog.judging import judge
 from drunner_vault.catalog.records import parse_stamp
 from drunner_vault.clock import isoformat
-from drunner_vault.errors import AlreadyExists, ArchiveError, BadUsage, DamagedArchive, NotFound
+from drunner_vault.errors import AccessDenied, AlreadyExists, ArchiveError, BadUsage, DamagedArchive, NotFound
 from drunner_vault.stores.sources import ArchiveSource, StoredSource
 from drunner_vault.stores.store import Store, finishing, put
 from drunner_vault.workflows.archives.finding import stored
@@ -43,14 +44,23 @@ class CopyReport:
     failed: list[str] = field(default_factory=list)
 
 
+Lock = Callable[[dt.datetime, Sequence[dt.datetime]], dt.datetime | None]
+
+
+def no_lock(_created: dt.datetime, _earlier: Sequence[dt.datetime]) -> None:
+    """For stores whose archives are not locked."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Where archives are copied to. host: under whose name those go whose own is not known. guard: entered while an
-    archive of a host and service is on its way, so that nobody here takes it for a dead upload."""
+    archive of a host and service is on its way, so that nobody here takes it for a dead upload. lock: until when an
+    archive is to be locked, told when it and the earlier ones of its service were made."""
 
     store: Store
     host: str
     guard: Callable[[str, str], AbstractContextManager[None]]
+    lock: Lock = no_lock
 
 
 def copy_archives(
@@ -62,13 +72,16 @@ def copy_archives(
     StorageError for what is no single archive's fault; what was copied until then stays.
     """
     have = {item.key for item in present if item.complete and item.has_sidecar}
+    made = _made([*chosen, *present], target.host)
     report = CopyReport()
     for item in reversed(chosen):
-        key = f"{item.host or target.host}/{item.service}/{item.name}"
+        place = _place(item, target.host)
+        key = f"{place}/{item.name}"
         if item.complete and key not in have:
             have.add(key)
+            until = target.lock(item.created, [moment for moment in made[place] if moment < item.created])
             try:
-                report.copied += _once(stored(source, item.key), key, target, progress)
+                report.copied += _once(stored(source, item.key), key, until, target, progress)
             except (ArchiveError, BadUsage, AlreadyExists, NotFound) as error:
                 report.failed.append(error.message)
     return report
@@ -82,11 +95,39 @@ def copy_one(source: ArchiveSource, target: Target, progress: Progress) -> CopyR
             _, fault = judge(ranged)
         if fault:
             raise DamagedArchive(f"{source.name} is not copied: {fault}", "try: drunner-vault salvage")
-    return CopyReport(_once(source, key_of(source, target.host), target, progress))
+    key = key_of(source, target.host)
+    return CopyReport(_once(source, key, _lock_of(key, target), target, progress))
 
 
-def _once(source: ArchiveSource, key: str, target: Target, progress: Progress) -> list[Copied]:
-    done = copy_archive(source, key, target, progress)
+def _place(item: Archive, host: str) -> str:
+    return f"{item.host or host}/{item.service}"
+
+
+def _made(items: Iterable[Archive], host: str) -> dict[str, list[dt.datetime]]:
+    """When the complete archives of each service were made, by their directory in the target."""
+    made: dict[str, set[dt.datetime]] = {}
+    for item in items:
+        made.setdefault(_place(item, host), set()).update([item.created] if item.complete else [])
+    return {place: sorted(moments) for place, moments in made.items()}
+
+
+def _lock_of(key: str, target: Target) -> dt.datetime | None:
+    """Until when a single archive is to be locked, by those of its service that the target has."""
+    place, _, name = key.rpartition("/")
+    created = parse_stamp(archive_stamp(name) or "")
+    if created is None or not target.store.can_lock:
+        return None
+    try:
+        others = creation_times(target.store, place)
+    except AccessDenied:
+        others = []
+    return target.lock(created, [moment for moment in others if moment < created])
+
+
+def _once(
+    source: ArchiveSource, key: str, until: dt.datetime | None, target: Target, progress: Progress
+) -> list[Copied]:
+    done = copy_archive(source, key, until, target, progress)
     return [done] if done else []
 
 
@@ -102,8 +143,10 @@ def key_of(source: ArchiveSource, host: str) -> str:
     return f"{host}/{service}/{name}"
 
 
-def copy_archive(source: ArchiveSource, key: str, target: Target, progress: Progress) -> Copied | None:
-    """Copy one archive, and commit it with its sidecar: its own, or one made on the way.
+def copy_archive(
+    source: ArchiveSource, key: str, until: dt.datetime | None, target: Target, progress: Progress
+) -> Copied | None:
+    """Copy one archive, and commit it with its sidecar: its own, or one made on the way. Both are locked until then.
 
     If it is there already, from a copy that was broken off, it only gets its sidecar; None if it has that too. Raises
     AlreadyExists if what is there is something else; DamagedArchive if the source is not what its sidecar says: nothing
@@ -114,14 +157,14 @@ def copy_archive(source: ArchiveSource, key: str, target: Target, progress: Prog
     new = True
     with target.guard(host, service):
         try:
-            with finishing(target.store.begin(key)) as upload:
+            with finishing(target.store.begin(key, until)) as upload:
                 sidecar, encoded = _read(source, key, known, upload, progress)
         except AlreadyExists:
             new = False
             sidecar, encoded = known or _read(source, key, known, Nowhere(), progress)
             if _is_there(target.store, key, sidecar, progress):
                 return None
-        put(target.store, key + SUFFIX, encoded)
+        put(target.store, key + SUFFIX, encoded, until)
     return Copied(source.name, f"{target.store.name.rstrip('/')}/{key}", sidecar.size, new)
 
 

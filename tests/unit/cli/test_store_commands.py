@@ -234,6 +234,32 @@ def test_copying_a_store_takes_what_is_missing(run: Run, store: LocalStore, seco
     assert done.stdout == done.stderr == ""
 
 
+def test_copies_in_a_store_that_locks_are_locked_as_backups_there_would_be(run: Run, store: LocalStore) -> None:
+    for days in range(3):
+        add(store, NOW - days * DAY)
+    keys_there = s3servers.credentials()
+    with s3servers.moto_server() as server:
+        server.bucket("locking", lockable=True)
+        url = f"s3://locking?endpoint={server.endpoint}&lock=governance"
+        assert "is not locked: nothing says for how long" in run("copy", store.root, url, **keys_there).stderr
+        url = f"s3://locking/second?endpoint={server.endpoint}&lock=governance"
+        run("copy", store.root, url, "--keep-daily", "7", **keys_there)
+        listed = as_json(run("archives", url, "--json", **keys_there))
+        left = [dt.datetime.fromisoformat(item["locked_until"]) - NOW for item in listed]
+        assert [round(span / DAY) in (6 - days, 7 - days) for days, span in enumerate(left)] == [True] * 3
+        server.bucket("open")
+        failed = run(
+            "copy",
+            store.root,
+            f"s3://open?endpoint={server.endpoint}&lock=governance",
+            "--keep-daily",
+            "7",
+            code=1,
+            **keys_there,
+        )
+        assert "hint: make the bucket with Object Lock" in failed.stderr
+
+
 def test_copying_one_archive_or_the_newest(run: Run, store: LocalStore, second: LocalStore) -> None:
     made = [add(store, NOW - days * DAY) for days in range(2)]
     run("copy", f"{store.root}/there/notes/latest", second.root)

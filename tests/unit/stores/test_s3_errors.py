@@ -91,6 +91,7 @@ ANSWERS: list[tuple[str, int, str, str, type[VaultError], str]] = [
     ("PutObject", 400, "InvalidArgument", CONDITION, Unsupported, "cannot do this"),
     ("PutObject", 400, "InvalidRequest", "Bucket is missing Object Lock Configuration", Unsupported, "Object Lock"),
     ("GetObjectLockConfiguration", 404, "ObjectLockConfigurationNotFoundError", "no lock", Unsupported, "no lock"),
+    ("GetObjectLockConfiguration", 404, "ObjectLockConfigurationNotFoundError", "", Unsupported, "no Object Lock"),
     ("PutObject", 400, "MalformedXML", "Not\n well-formed", StorageError, "MalformedXML, Not well-formed"),
 ]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from jsonschema import Draft202012Validator
 from support.catalogs import DAY, HOUR, NOW, Watched, add, clear, daily, key_of, keys, sealed, sidecar_of
 
 from drunner_vault.catalog.catalog import archives
+from drunner_vault.clock import Clock
 from drunner_vault.errors import AlreadyExists, BadUsage, DamagedArchive, NotFound, StorageError
 from drunner_vault.stores.faulty import Fault, Faults, FaultyStore
 from drunner_vault.stores.memory import MemoryStore
@@ -70,6 +73,26 @@ def test_a_copy_is_the_same_byte_for_byte_and_the_oldest_comes_first(source: Wat
     assert all(item.new for item in report.copied)
     assert sum(item.bytes for item in report.copied) == sum(item.size for item in archives(target))
     assert guard.held == [("there", "notes")] * 3 + [("other", "wiki")]
+
+
+def test_copies_are_locked_as_their_service_and_age_demand(source: Watched) -> None:
+    target, asked = MemoryStore(clock=Clock(now=lambda: NOW)), []
+
+    def lock(created: dt.datetime, earlier: Sequence[dt.datetime]) -> dt.datetime | None:
+        asked.append((created, list(earlier)))
+        return None if created < NOW - DAY else NOW + 7 * DAY
+
+    to = Target(target, "here", Guard(), lock)
+    copy_archives(ReadOnlyStore(source), archives(source), archives(target), to, Silent())
+    days = [NOW - 2 * DAY, NOW - DAY, NOW]
+    assert asked == [*((day, days[:number]) for number, day in enumerate(days)), (NOW + HOUR, [])]
+    for key in keys(source):
+        old = key.startswith(key_of(NOW - 2 * DAY))
+        assert target.stat(key).locked_until == (None if old else NOW + 7 * DAY)
+    single = MemoryStore(clock=Clock(now=lambda: NOW))
+    copy_one(StoredSource(source, key_of(NOW), source.stat(key_of(NOW)).size), replace(to, store=single), Silent())
+    assert asked[-1] == (NOW, [])
+    assert {single.stat(key).locked_until for key in keys(single)} == {NOW + 7 * DAY}
 
 
 def test_what_is_there_is_not_copied_again(source: Watched) -> None:
