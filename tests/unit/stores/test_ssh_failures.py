@@ -258,7 +258,7 @@ def test_a_server_that_stops_answering_is_unavailable_in_time(server: SshServer,
 
 
 def test_an_upload_whose_server_stopped_can_be_aborted_and_done_again(server: SshServer, root: Path) -> None:
-    store = SshStore(server.options(root, timeout=0.5))
+    store = SshStore(server.options(root, timeout=2.0))
     upload = store.begin("a")
     with stopped(server):
         with pytest.raises(Unavailable):
