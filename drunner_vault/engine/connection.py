@@ -11,6 +11,11 @@ from docker import errors as docker_errors
 
 from drunner_vault.errors import EngineDown, EngineError, NoSpace
 
+_START = "start Docker (systemctl start docker), or set DOCKER_HOST to where it listens"
+_OVER_SSH = (
+    "see that ssh logs in there unasked, and that docker-py has what that takes (pip install 'docker[ssh]'); or "
+    "forward its socket (ssh -NL /run/far.sock:/var/run/docker.sock HOST) and set DOCKER_HOST=unix:///run/far.sock"
+)
 _PATIENCE = 3600  # seconds without a byte from the engine; saving and loading images can be that slow
 
 
@@ -26,7 +31,7 @@ def connect(environment: Mapping[str, str]) -> docker.DockerClient:
     except (docker_errors.DockerException, requests.RequestException, OSError, ValueError) as cause:
         raise EngineDown(
             f"no Docker engine answers at {where}: {_reason(cause)}",
-            "start Docker (systemctl start docker), or set DOCKER_HOST to where it listens",
+            _OVER_SSH if where.startswith("ssh://") else _START,
         ) from cause
 
 
