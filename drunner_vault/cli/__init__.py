@@ -12,6 +12,9 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     if arguments in ([], ["-h"], ["--help"]):
         _show_overview()
+    from drunner_vault.memory import collect_seldom
+
+    collect_seldom()
     from drunner_vault.cli.program import run
 
     run(arguments)

@@ -21,7 +21,7 @@ from drunner_vault.errors import BadUsage, Interrupted, StorageError
 if TYPE_CHECKING:
     from drunner_vault.age import Identity, Recipient
     from drunner_vault.stores.sources import ArchiveSource
-    from drunner_vault.workflows.archives.finding import Places
+    from drunner_vault.workflows.archives.places import Places
     from drunner_vault.workflows.host import ServiceHost
 
 Command = TypeVar("Command", bound=Callable[..., Any])

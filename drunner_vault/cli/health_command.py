@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drunner_vault.catalog.catalog import Archive
     from drunner_vault.config import Settings
     from drunner_vault.errors import VaultError
-    from drunner_vault.workflows.archives.finding import Places
+    from drunner_vault.workflows.archives.places import Places
     from drunner_vault.workflows.unattended.health import HealthReport
     from drunner_vault.workflows.unattended.history import Run
     from drunner_vault.workflows.unattended.reporting import Reporting

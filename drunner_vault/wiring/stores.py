@@ -20,7 +20,7 @@ from drunner_vault.stores.address import OPTIONS, Address, check_option, parse_u
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.store import Store
 from drunner_vault.wiring.settings import retention, services_root, settings, timezone
-from drunner_vault.workflows.archives.finding import Places
+from drunner_vault.workflows.archives.places import Places
 
 if TYPE_CHECKING:
     from drunner_vault.workflows.into_store import StoreChoices  # which only backups need

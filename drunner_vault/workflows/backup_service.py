@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drunner_vault.archive import archive_name
 from drunner_vault.archive.sidecar import SUFFIX
@@ -13,10 +14,12 @@ from drunner_vault.errors import AlreadyExists
 from drunner_vault.stores.plain import PIPE, destination_path, open_destination
 from drunner_vault.workflows.backup import BackupChoices, BackupReport, backup
 from drunner_vault.workflows.host import ServiceHost
-from drunner_vault.workflows.into_store import StoreChoices, into_store
 from drunner_vault.workflows.progress import Progress
 from drunner_vault.workflows.services.drunner_service import DrunnerService
 from drunner_vault.workflows.working import working_on
+
+if TYPE_CHECKING:
+    from drunner_vault.workflows.into_store import StoreChoices  # a backup to a file does without
 
 
 def backup_to_file(
@@ -49,6 +52,8 @@ def backup_to_store(
     host: ServiceHost, name: str, to: StoreChoices, choices: BackupChoices, access: str, progress: Progress
 ) -> BackupReport:
     """Back up the service `name` to `HOST/SERVICE/` in a store; see `into_store`."""
+    from drunner_vault.workflows.into_store import into_store
+
     host.home(name).require()
     with working_on(host, name, f"backup {name}") as home:
         service = DrunnerService(host, home, Access(access))

@@ -7,45 +7,24 @@ PLACE SERVICE                      the newest complete one of that service below
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drunner_vault.archive import archive_stamp
-from drunner_vault.catalog.catalog import Archive, archives, newest
 from drunner_vault.errors import AccessDenied, BadUsage, NotFound, StorageError
-from drunner_vault.stores.address import Address, is_address, parse_address
+from drunner_vault.stores.address import Address
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.plain import PIPE
 from drunner_vault.stores.sources import ArchiveSource, FileSource, PipeSource, StoredSource
 from drunner_vault.stores.store import Store, is_key
+from drunner_vault.workflows.archives.places import Places
+
+if TYPE_CHECKING:
+    from drunner_vault.catalog.catalog import Archive  # a file that is named is found without a catalogue
 
 LATEST = "latest"
 _SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Places:
-    """What a text can name. named: the stores of the settings. open: an address's store, to be read and written.
-    notice: told, a line each, what a person should know."""
-
-    named: Mapping[str, Address]
-    open: Callable[[Address], Store]
-    now: Callable[[], dt.datetime]
-    notice: Callable[[str], None]
-
-    def address(self, text: str) -> Address:
-        """The place a text names. Raises BadUsage."""
-        return parse_address(text, self.named)
-
-    def store(self, text: str) -> Store:
-        """The store that a text names. Raises BadUsage, StorageError."""
-        return self.open(self.address(text))
-
-    def is_store(self, text: str) -> bool:
-        """Whether a text names a store by URL or name, rather than a path of this host."""
-        return is_address(text, self.named)
 
 
 def find_archive(places: Places, text: str) -> ArchiveSource:
@@ -113,12 +92,14 @@ def stored(store: Store, key: str) -> ArchiveSource:
     return StoredSource(store, key, store.stat(key).size)
 
 
-Choose = Callable[[list[Archive], str], list[Archive]]
+Choose = Callable[["list[Archive]", str], "list[Archive]"]
 
 
 def _newest(places: Places, address: Address, choose: Choose, service: str | None = None) -> ArchiveSource:
     """The newest complete one of those that are chosen of all below a place. service: if there are archives of this
     one, only they are looked at."""
+    from drunner_vault.catalog.catalog import archives, newest
+
     place = address.parent() if address.last == LATEST else address
     store = places.open(place)
     chosen = choose(archives(store, service=service) or archives(store), store.name)
@@ -159,6 +140,8 @@ def _no_such_service(found: list[Archive], service: str, where: str) -> list[Arc
 
 
 def _which_service(places: Places, address: Address) -> BadUsage:
+    from drunner_vault.catalog.catalog import archives
+
     groups = sorted({item.group for item in archives(places.open(address))})
     services = _listed(groups) or "none"
     return BadUsage(f"{address} holds archives of: {services}", f"say which: {address} SERVICE")

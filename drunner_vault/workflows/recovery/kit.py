@@ -22,7 +22,7 @@ from drunner_vault.kit.page import render
 from drunner_vault.kit.sheet import KeySheet, Kit, ServiceSheet, SignerSheet, StoreSheet
 from drunner_vault.stores.address import Address
 from drunner_vault.stores.readonly import ReadOnlyStore
-from drunner_vault.workflows.archives.finding import Places
+from drunner_vault.workflows.archives.places import Places
 from drunner_vault.workflows.recovery import by_hand
 from drunner_vault.workflows.recovery.by_hand import Place
 from drunner_vault.workflows.recovery.rehearse import SHOWN, recipient_of

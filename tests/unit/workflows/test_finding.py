@@ -15,7 +15,8 @@ from drunner_vault.stores.address import Address
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.sources import ArchiveSource, PipeSource
 from drunner_vault.stores.store import Store, StoredObject
-from drunner_vault.workflows.archives.finding import Places, find_archive, find_to_restore, is_one_archive
+from drunner_vault.workflows.archives.finding import find_archive, find_to_restore, is_one_archive
+from drunner_vault.workflows.archives.places import Places
 
 
 class Below:

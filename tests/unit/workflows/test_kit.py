@@ -22,7 +22,7 @@ from drunner_vault.errors import AlreadyExists, BadKey, Unavailable, WrongKey
 from drunner_vault.kit.sheet import Kit
 from drunner_vault.stores.address import Address, parse_url
 from drunner_vault.stores.store import Store, put
-from drunner_vault.workflows.archives.finding import Places
+from drunner_vault.workflows.archives.places import Places
 from drunner_vault.workflows.recovery.by_hand import Place, url
 from drunner_vault.workflows.recovery.kit import KitChoices, gather, write
 from drunner_vault.workflows.trust import Trust
