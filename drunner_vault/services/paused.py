@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -26,11 +25,11 @@ from pathlib import Path
 
 from drunner_vault.durable import replace_file, storage_error, sync_directory
 from drunner_vault.errors import NotFound, ServiceBusy, StorageError, VaultError
+from drunner_vault.services.guardian import DONE
 from drunner_vault.services.hooks import HookResult, run_hook
 from drunner_vault.services.lock import make_directory, service_lock
 from drunner_vault.services.names import check_service_name
 
-_DONE = b"done"
 _FAREWELL = 5.0  # seconds that the guardian has to leave once it was told to; it needs milliseconds
 _SETTLE = 1.0  # seconds that a hook which was hung up together with its command has to leave
 _RETRY = 0.2  # seconds between its tries to lock a service that another command is working on
@@ -68,7 +67,7 @@ class Paused:
         """The service runs again: remove the journal, and let the guardian go. No process is left when this returns."""
         _forget(self._path)  # first: a guardian without a journal does nothing, should we die right now
         try:
-            os.write(self._pipe, _DONE)
+            os.write(self._pipe, DONE)
         except BrokenPipeError:
             pass  # somebody ended the guardian before us
         finally:
@@ -158,14 +157,10 @@ def resume(root: Path, journal: Journal, environ: Mapping[str, str]) -> HookResu
 
 
 def guard(root: Path, name: str, owner: int) -> None:
-    """What the guardian does: wait for the end of standard input, and resume the service if that came too early.
+    """What the guardian does when the end came too early: resume the service.
 
     owner: the process id of whoever paused the service. A journal of anybody else is none of our business.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda _number, _frame: None)  # not ignored: the hook would inherit that
-    if sys.stdin.buffer.read() == _DONE:
-        return
     time.sleep(_SETTLE)
     path = _path(root, name)
     while (journal := _read(path)) is not None and journal.owner[0] == owner and not journal.failure:
@@ -182,7 +177,7 @@ def _start_guardian(root: Path, name: str, env: Mapping[str, str]) -> tuple[subp
     reading, writing = os.pipe()
     try:
         guardian = subprocess.Popen(
-            [sys.executable, "-m", "drunner_vault.services.paused", str(root.absolute()), name, str(os.getpid())],
+            [sys.executable, "-m", "drunner_vault.services.guardian", str(root.absolute()), name, str(os.getpid())],
             stdin=reading,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -277,7 +272,3 @@ def _start_of(pid: int) -> str | None:
 
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-if __name__ == "__main__":
-    guard(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

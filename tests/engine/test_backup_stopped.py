@@ -258,4 +258,4 @@ def _read(process: subprocess.Popen[bytes]) -> int:
 
 
 def _guardians(host: Host) -> list[int]:
-    return [pid for pid in processes_with("drunner_vault.services.paused") if pid in processes_with(str(host.root))]
+    return [pid for pid in processes_with("drunner_vault.services.guardian") if pid in processes_with(str(host.root))]

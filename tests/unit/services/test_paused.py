@@ -64,7 +64,7 @@ def guardians(root: Path) -> list[int]:
             words = path.read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b"drunner_vault.services.paused" in words and os.fsencode(root) in words:
+        if b"drunner_vault.services.guardian" in words and os.fsencode(root) in words:
             found.append(int(path.parent.name))
     return found
 
