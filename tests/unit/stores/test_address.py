@@ -78,7 +78,7 @@ def test_what_looks_like_a_file_is_one(text: str, tmp_path: Path, monkeypatch: p
         ("S3://b", "s3://bucket"),
         ("S3:bucket", "s3://bucket"),
         ("s4://b", "s3://bucket"),
-        ("sftp://h/d", "ssh://host"),
+        ("sftp://h/d", "did you mean ssh://host/path?"),
         ("s3:b", "s3://bucket"),
         ("ssh:host", "ssh://host/path"),
         ("sssh://host/path", "ssh://host/path"),
