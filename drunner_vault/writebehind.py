@@ -14,7 +14,7 @@ from types import TracebackType
 from drunner_vault.uncached import write_at
 
 _BUFFER = 2 << 20  # bytes that are written at once
-_BUFFERS = 4
+_BUFFERS = 3
 
 
 class WriteBehind:
