@@ -37,8 +37,8 @@ def check(file: Path | None, online: bool, as_json: bool) -> int:
     """Say everything that is wrong with vault.toml: unknown settings, impossible schedules, files that cannot be read.
 
     With FILE, it is checked in place of vault.toml, before it becomes that. Nothing is written and nobody is notified.
-    Exits 1 if something is wrong. That others may read a file with secrets is no error: it is said at
-    a terminal, and with --json.
+    Exits 1 if something is wrong. That others may read a file with secrets is no error: it is said at a terminal, and
+    with --json.
     """
     from drunner_vault import wiring
     from drunner_vault.wiring.checking import exposed_secrets, settings_problems

@@ -34,8 +34,8 @@ def command(
 
     SOURCE is an archive, PLACE/latest, or a store, of which all complete archives are copied that STORE does not have.
     What has a sidecar is held against it on the way. A store that locks archives does so until retention (--keep-…, or
-    the settings) lets them go. Exits 1 if an archive could not be copied (others are all the
-    same), 3 if there was nothing to copy.
+    the settings) lets them go. Exits 1 if an archive could not be copied (others are all the same), 3 if there was
+    nothing to copy.
     """
     from drunner_vault.catalog.catalog import archives
     from drunner_vault.stores.readonly import ReadOnlyStore

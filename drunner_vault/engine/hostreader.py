@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from drunner_vault.durable import storage_error
 from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.tar import Entry, Kind, Segment
+from drunner_vault.tar.entry import NO_XATTRS
 from drunner_vault.uncached import is_cached, read_at
 
 _PIECE = 1 << 20
@@ -26,12 +26,10 @@ _COMING = 32  # files that are fetched from the disk at the same time
 _SPARSE_BLOCK = 512
 _MAX_RUNS = 1 << 15  # of data in one file: their map has to fit into a frame of the archive, and so has its index row
 _MAX_XATTRS = 4 << 20  # bytes of extended attributes, for the same reason
-_NONE: Mapping[str, bytes] = MappingProxyType({})
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAMES = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())  # as os.fsencode has them, which takes longer
 _KINDS = {
-    stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.DIRECTORY,
     stat.S_IFLNK: Kind.SYMLINK,
     stat.S_IFIFO: Kind.FIFO,
@@ -246,14 +244,8 @@ class TreeReader:
         elif now.st_size > entry.size:
             self._report(entry.path, f"grew while it was read: only its first {entry.size} bytes are kept")
 
-    def _entry(
-        self,
-        path: bytes,
-        status: os.stat_result,
-        where: int | bytes | str,
-        link: bytes = b"",
-        segments: tuple[Segment, ...] | None = None,
-    ) -> Entry:
+    def _entry(self, path: bytes, status: os.stat_result, where: int | bytes | str, link: bytes = b"") -> Entry:
+        """Of anything but a file."""
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
         device = (0, 0)
         if kind in (Kind.CHARACTER, Kind.BLOCK):
@@ -264,12 +256,11 @@ class TreeReader:
             stat.S_IMODE(status.st_mode),
             status.st_uid,
             status.st_gid,
-            status.st_size if kind is Kind.FILE else 0,
+            0,
             status.st_mtime_ns,
             link,
             device,
             self._xattrs(path, where),
-            segments,
         )
 
     def _xattrs(self, path: bytes, where: int | bytes | str) -> Mapping[str, bytes]:
@@ -279,7 +270,7 @@ class TreeReader:
             if cause.errno != errno.EOPNOTSUPP:
                 self._report(path, f"its extended attributes could not be read: {cause.strerror}")
             names = []
-        return self._values(path, where, names) if names else _NONE
+        return self._values(path, where, names) if names else NO_XATTRS
 
     def _values(self, path: bytes, where: int | bytes | str, names: list[str]) -> dict[str, bytes]:
         values = {}

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-_NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
+NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
     mtime_ns: int = 0
     link: bytes = b""
     device: tuple[int, int] = (0, 0)
-    xattrs: Mapping[str, bytes] = _NO_XATTRS
+    xattrs: Mapping[str, bytes] = NO_XATTRS
     segments: tuple[Segment, ...] | None = None
 
     @property

@@ -106,8 +106,7 @@ class Site:
         )
 
     def forget_hidden(self, path: str) -> None:
-        """Remove the hidden name of an upload. A login that may add and not remove is told
-        once what that leaves."""
+        """Remove the hidden name of an upload. A login that may add and not remove is told once what that leaves."""
         try:
             self.session().remove(path)
         except Refused as no:
