@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.table import Row
 from drunner_vault.age import EncryptWriter, X25519Identity
 from drunner_vault.archive import VOLUMES, ArchiveWriter, Manifest, ServiceRecord, VolumeRecord, WriterOptions
-from drunner_vault.engine.hostreader import TreeReader
+from drunner_vault.engine.hosttree.reader import TreeReader
 from drunner_vault.stores.ranged import RangedSource, open_ranged
 from drunner_vault.tar import Entry, Kind
 from drunner_vault.workflows.archives.looking import listing

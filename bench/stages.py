@@ -31,7 +31,8 @@ from drunner_vault.archive.frames import default_threads
 from drunner_vault.archive.index import Spool, member_row
 from drunner_vault.archive.layout import CONTENT_FRAME, LARGE_MEMBER, SHARED_FRAME
 from drunner_vault.durable import new_file
-from drunner_vault.engine.hostreader import TreeReader
+from drunner_vault.engine.hosttree.gatherer import read_tree
+from drunner_vault.engine.hosttree.reader import TreeReader
 from drunner_vault.memory import expect_bulk_work
 from drunner_vault.tar import Kind, Member, encode_header, padding
 from drunner_vault.writebehind import BehindFile, WriteBehind
@@ -245,7 +246,7 @@ def _whole(root: Path, scratch: Path) -> float:
     archive = scratch / "whole.age"
     start = time.perf_counter()
     with new_file(archive) as stream:
-        write_archive(stream, X25519Identity.generate(), TreeReader(root, _ignore, _ignore))
+        write_archive(stream, X25519Identity.generate(), read_tree(root, _ignore, _ignore))
     taken = time.perf_counter() - start
     archive.unlink()
     return taken

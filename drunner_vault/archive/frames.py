@@ -90,10 +90,16 @@ class FrameWriter:
             return
         if self.collected > MAX_FRAME_CONTENT:
             raise ValueError(f"internal error: a frame of {self.collected} bytes")
-        content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        if len(self._parts) == 1:
+            content, digest = self._parts[0], ""
+        else:
+            # made here, since a thread that needs the interpreter's lock once more for it waits longer for that, where
+            # members are small, than this takes
+            content = b"".join(self._parts)
+            digest = blake3(content).hexdigest()
         self._parts = []
         self.collected = 0
-        self._pending.append((len(content), self._pool.submit(self._compress, content)))
+        self._pending.append((len(content), self._pool.submit(self._pack, content, digest)))
         self.next_number += 1
         while len(self._pending) > self._depth:
             self._write_oldest()
@@ -119,13 +125,14 @@ class FrameWriter:
         self._pending.clear()
         self._pool.shutdown(wait=True)
 
-    def _compress(self, content: bytes) -> tuple[bytes, str, str]:
+    def _pack(self, content: bytes, digest: str) -> tuple[bytes, str, str]:
+        """A frame, the digest of its content, which may have been made, and its own."""
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True, write_content_size=True)
             self._local.compressor = compressor
         frame = compressor.compress(content)
-        return frame, blake3(content).hexdigest(), blake3(frame).hexdigest()
+        return frame, digest or blake3(content).hexdigest(), blake3(frame).hexdigest()
 
     def _write_oldest(self) -> None:
         content_size, future = self._pending.popleft()

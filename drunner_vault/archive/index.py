@@ -23,6 +23,7 @@ from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar import Kind, Member
 
 _SPOOL_MEMORY = 8 << 20
+_quoted = json.encoder.encode_basestring_ascii  # json.dumps of a text, without looking what it has been given
 
 
 def member_row(member: Member, digest: str, stored: int, first_frame: int, frames: int) -> bytes:
@@ -32,24 +33,24 @@ def member_row(member: Member, digest: str, stored: int, first_frame: int, frame
     first_frame, frames: where that data is; for members without data, where the header is, and 0.
     """
     # put together by hand, as there may be millions: json.dumps of a mapping takes four times as long
-    entry = member.entry
-    row = (
-        f'{{{_text_or_base64("path", entry.path)},"type":"{entry.kind.value}","mode":{entry.mode},"uid":{entry.uid}'
-        f',"gid":{entry.gid},"mtime_ns":{entry.mtime_ns},"offset":{member.offset}'
-    )
-    if entry.link:
-        row += f",{_text_or_base64('link', entry.link)}"
-    if entry.device != (0, 0):
-        row += f',"device":[{entry.device[0]},{entry.device[1]}]'
+    entry, offset, content = member
+    path, kind, mode, uid, gid, size, mtime_ns, link, device, xattrs, segments = entry
+    middle = end = ""
+    if link:
+        middle = f",{_text_or_base64('link', link)}"
+    if device != (0, 0):
+        middle += f',"device":[{device[0]},{device[1]}]'
     if digest:
-        row += f',"size":{entry.size},"blake3":"{digest}","content":{member.content},"stored":{stored}'
-    row += f',"frames":[{first_frame},{frames}]'
-    if entry.segments is not None:
-        row += f',"segments":[{",".join(f"[{segment.offset},{segment.size}]" for segment in entry.segments)}]'
-    if entry.xattrs:
+        middle += f',"size":{size},"blake3":"{digest}","content":{content},"stored":{stored}'
+    if segments is not None:
+        end = f',"segments":[{",".join(f"[{segment.offset},{segment.size}]" for segment in segments)}]'
+    if xattrs:
         # surrogates in their names stand for bytes that are no UTF-8; JSON's \\u escapes carry them
-        row += f',"xattrs":{json.dumps(sorted(entry.xattrs), separators=(",", ":"))}'
-    return row.encode() + b"}\n"
+        end += f',"xattrs":{json.dumps(sorted(xattrs), separators=(",", ":"))}'
+    return (
+        f'{{{_text_or_base64("path", path)},"type":"{kind.value}","mode":{mode},"uid":{uid},"gid":{gid}'
+        f',"mtime_ns":{mtime_ns},"offset":{offset}{middle},"frames":[{first_frame},{frames}]{end}}}\n'
+    ).encode()
 
 
 def data_digest(content: Iterable[bytes]) -> str:
@@ -77,7 +78,7 @@ def frame_row(frame: Frame) -> bytes:
 def _text_or_base64(key: str, value: bytes) -> str:
     """A byte string in JSON: as text under `key` where it is UTF-8, else in base64 under `key_base64`."""
     try:
-        return f'"{key}":{json.dumps(value.decode("utf-8"))}'
+        return f'"{key}":{_quoted(value.decode("utf-8"))}'
     except UnicodeDecodeError:
         return f'"{key}_base64":"{base64.b64encode(value).decode()}"'
 

@@ -38,7 +38,13 @@ class NameOrder:
         """
         path = entry.path
         directory, _, name = path.rpartition(b"/")
-        if directory == self._beside and path > self._last and entry.kind in _LEAVES and _is_safe((name,)):
+        if (
+            directory == self._beside
+            and path > self._last
+            and entry.kind in _LEAVES
+            and name not in _UNSAFE
+            and b"\0" not in name
+        ):
             self._last = path
             return self._place
         return self._accept(entry, tuple(path.split(b"/")))

@@ -108,22 +108,23 @@ class ArchiveWriter:
     def _member(self, entry: Entry, content: Iterable[bytes]) -> None:
         self._names.accept(entry)
         header = encode_header(entry, entry.path)
-        frames = self._frames
         size = entry.data_size
         large = size >= layout.LARGE_MEMBER
         self._make_room(entry.path, len(header) + size, large)
+        frames = self._frames
         offset = frames.content_offset
         frames.append(header)
         if large:
             frames.cut()
         first, start = frames.next_number, frames.content_offset
-        digest = self._content(content, large) if entry.kind is Kind.FILE else ""
+        digest = self._large_content(content) if large else self._small_content(content)
         stored = frames.content_offset - start
         if stored != size:
             raise ValueError(f"internal error: {entry.path!r} gave {stored} bytes of {size}")
-        count = -(-stored // layout.CONTENT_FRAME) if large else min(stored, 1)
         frames.append(padding(stored))
-        self._member_rows.add(member_row(Member(entry, offset, start), digest, stored, first, count))
+        count = -(-stored // layout.CONTENT_FRAME) if large else min(stored, 1)
+        proof = digest if entry.kind is Kind.FILE else ""
+        self._member_rows.add(member_row(Member(entry, offset, start), proof, stored, first, count))
         self.root.count(entry.path, stored, offset, frames.content_offset)
 
     def _make_room(self, name: bytes, size: int, large: bool) -> None:
@@ -132,24 +133,26 @@ class ArchiveWriter:
         A boundary that depends on a name alone puts the same small files into the same frames next time, whatever came
         before them.
         """
-        full = self._frames.collected + size > layout.SHARED_FRAME
-        if large or full or hashlib.sha256(name).digest()[0] == 0:
+        if (
+            large
+            or self._frames.collected + size > layout.SHARED_FRAME
+            or hashlib.sha256(name).digest().startswith(b"\0")
+        ):
             self._frames.cut()
 
-    def _content(self, content: Iterable[bytes], large: bool) -> str:
-        """Pass a file's data on, in frames of its own if it is large; returns its BLAKE3."""
-        if isinstance(content, tuple) and len(content) == 1 and not large:
-            self._frames.append(content[0])
-            return blake3(content[0]).hexdigest()
+    def _small_content(self, content: Iterable[bytes]) -> str:
+        """Pass on what shares a frame with others; returns its BLAKE3."""
+        data = b"".join(content)
+        self._frames.append(data)
+        return blake3(data).hexdigest()
+
+    def _large_content(self, content: Iterable[bytes]) -> str:
+        """Pass a large file's data on, in frames of its own; returns its BLAKE3."""
         digest = blake3()
         for piece in content:
             digest.update(piece)
-            if large:
-                self._in_frames(piece)
-            else:
-                self._frames.append(piece)
-        if large:
-            self._frames.cut()
+            self._in_frames(piece)
+        self._frames.cut()
         return digest.hexdigest()
 
     def _in_frames(self, piece: bytes) -> None:

@@ -14,7 +14,7 @@ import docker
 
 from drunner_vault.engine.connection import engine_errors
 from drunner_vault.engine.containers import Containers
-from drunner_vault.engine.hostwriter import check_parts
+from drunner_vault.engine.hosttree.writer import check_parts
 from drunner_vault.engine.streams import PieceSource, Upload
 from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.tar import END_OF_ARCHIVE, Entry, Kind, TarReader, encode_header, padding

@@ -16,8 +16,9 @@ from drunner_vault.durable import storage_error
 from drunner_vault.engine.archivecalls import LOST_READING, LOST_WRITING, MOUNT, ArchiveCallWriter, read_tree
 from drunner_vault.engine.connection import engine_errors
 from drunner_vault.engine.containers import HELPER_LABEL, Containers
-from drunner_vault.engine.hostreader import TreeReader, stored_bytes
-from drunner_vault.engine.hostwriter import TreeWriter, remove_below, remove_tree
+from drunner_vault.engine.hosttree.gatherer import read_tree as read_host_tree
+from drunner_vault.engine.hosttree.reader import stored_bytes
+from drunner_vault.engine.hosttree.writer import TreeWriter, remove_below, remove_tree
 from drunner_vault.engine.trees import Access, EntryWriter, Report, TreeItem, VolumeTree
 from drunner_vault.errors import BadUsage, VolumeProblem
 from drunner_vault.tar import Entry, Kind
@@ -128,7 +129,7 @@ class HostTree:
 
     def read(self, report: Report, note: Report) -> Iterable[TreeItem]:
         """See VolumeTree."""
-        return TreeReader(self._root, report, note)
+        return read_host_tree(self._root, report, note)
 
     def estimate(self) -> int | None:
         """See VolumeTree."""

@@ -58,22 +58,24 @@ def encode_header(entry: Entry, name: bytes, link: bytes | None = None, *, escap
     and `=` in names of attributes are written as `%25` and `%3D`, as GNU tar does; Docker takes names as they stand.
     The result is a whole number of blocks.
     """
-    target = entry.link if link is None else link
-    shown = name + b"/" if entry.kind is Kind.DIRECTORY else name
+    _, kind, mode, uid, gid, stored, mtime_ns, own_link, device, _, segments = entry
+    target = own_link if link is None else link
+    shown = name + b"/" if kind is Kind.DIRECTORY else name
     records = _records(entry, shown, target, escaped)
     sparse_map = b""
-    if entry.segments is not None:
-        sparse_map = _sparse_map(entry.segments)
+    if segments is not None:
+        sparse_map = _sparse_map(segments)
         records |= _sparse_records(entry, name)
         records.pop(b"path", None)
         shown = b"GNUSparseFile.0/" + name.rpartition(b"/")[2]
-    stored = len(sparse_map) + entry.data_size
+        stored = len(sparse_map) + entry.data_size
+    elif kind is not Kind.FILE:
+        stored = 0
     if stored > _OCTAL_11:
         records[b"size"] = b"%d" % stored
-    flag = _TYPE_FLAG[entry.kind]
-    fields = _fields(flag, entry.mode, entry.uid, entry.gid, target, entry.device)
-    block = _ustar_block(fields, shown, stored, entry.mtime_ns // 10**9)
-    return b"%b%b%b" % (_extended_header(records, shown), block, sparse_map) if records or sparse_map else block
+    fields = _fields(_TYPE_FLAG[kind], mode, uid, gid, target, device)
+    block = _ustar_block(fields, shown, stored, mtime_ns // 10**9)
+    return b"%b%b%b" % (_extended_header(records, shown), block, sparse_map) if records else block
 
 
 def stored_size(entry: Entry) -> int:
@@ -83,22 +85,22 @@ def stored_size(entry: Entry) -> int:
 
 def _records(entry: Entry, shown: bytes, target: bytes, escaped: bool) -> dict[bytes, bytes]:
     """The PAX records this entry needs."""
+    _, _, _, uid, gid, _, mtime_ns, _, _, xattrs, _ = entry
     records: dict[bytes, bytes] = {}
-    if _needs_record(shown):
+    if len(shown) > _NAME_SIZE or not shown.isascii():
         records[b"path"] = shown
-    if target and _needs_record(target):
+    if len(target) > _NAME_SIZE or not target.isascii():
         records[b"linkpath"] = target
     if records and not (_is_utf8(shown) and _is_utf8(target)):
         records[b"hdrcharset"] = b"BINARY"
-    seconds, fraction = divmod(entry.mtime_ns, 10**9)
-    if fraction or not 0 <= seconds <= _OCTAL_11:
-        records[b"mtime"] = _decimal_seconds(entry.mtime_ns)
-    if entry.uid > _OCTAL_7:
-        records[b"uid"] = b"%d" % entry.uid
-    if entry.gid > _OCTAL_7:
-        records[b"gid"] = b"%d" % entry.gid
-    if entry.xattrs:
-        records |= _attribute_records(entry.xattrs, escaped)
+    if mtime_ns % 10**9 or not 0 <= mtime_ns <= _OCTAL_11 * 10**9:
+        records[b"mtime"] = _decimal_seconds(mtime_ns)
+    if uid > _OCTAL_7:
+        records[b"uid"] = b"%d" % uid
+    if gid > _OCTAL_7:
+        records[b"gid"] = b"%d" % gid
+    if xattrs:
+        records |= _attribute_records(xattrs, escaped)
     return records
 
 
@@ -112,10 +114,6 @@ def _attribute_records(xattrs: Mapping[str, bytes], escaped: bool) -> dict[bytes
     return records
 
 
-def _needs_record(value: bytes) -> bool:
-    return len(value) > _NAME_SIZE or not value.isascii()
-
-
 def _is_utf8(value: bytes) -> bool:
     try:
         value.decode("utf-8")
@@ -126,8 +124,9 @@ def _is_utf8(value: bytes) -> bool:
 
 def _decimal_seconds(nanoseconds: int) -> bytes:
     """Seconds with as many decimals as are needed, as PAX writes times: -1.5 is a second and a half before 1970."""
-    text = b"%d.%09d" % divmod(abs(nanoseconds), 10**9)
-    return (b"-" if nanoseconds < 0 else b"") + text.rstrip(b"0").rstrip(b".")
+    if nanoseconds < 0:
+        return b"-" + _decimal_seconds(-nanoseconds)
+    return (b"%d.%09d" % divmod(nanoseconds, 10**9)).rstrip(b"0").rstrip(b".")
 
 
 def _sparse_map(segments: tuple[Segment, ...]) -> bytes:
@@ -149,13 +148,12 @@ def _sparse_records(entry: Entry, name: bytes) -> dict[bytes, bytes]:
 
 
 def _extended_header(records: dict[bytes, bytes], shown: bytes) -> bytes:
-    """The PAX header that carries `records`, or nothing where there are none. hdrcharset has to come first."""
-    if not records:
-        return b""
+    """The PAX header that carries `records`, at least one. hdrcharset has to come first."""
     ordered = sorted(records, key=_binary_first) if len(records) > 1 else records
     body = b"".join([_record(key, records[key]) for key in ordered])
     name = b"PaxHeaders/" + shown.rstrip(b"/").rpartition(b"/")[2]
-    return b"%b%b%b" % (_ustar_block(_EXTENDED, name, len(body), 0), body, padding(len(body)))
+    size = len(body)
+    return _ustar_block(_EXTENDED, name, size, 0) + body.ljust(size + -size % BLOCK, b"\0")
 
 
 def _binary_first(keyword: bytes) -> tuple[bool, bytes]:
@@ -165,9 +163,9 @@ def _binary_first(keyword: bytes) -> tuple[bool, bytes]:
 def _record(key: bytes, value: bytes) -> bytes:
     """One PAX record: its own length in decimal, counted with itself."""
     rest = len(key) + len(value) + 3
-    length = rest + len(b"%d" % rest)
-    length = rest + len(b"%d" % length)  # which may have a digit more
-    return b"%d %s=%s\n" % (length, key, value)
+    length = rest + len(str(rest))
+    length = rest + len(str(length))  # which may have a digit more
+    return b"%d %b=%b\n" % (length, key, value)
 
 
 def _field(value: bytes) -> bytes:
@@ -211,7 +209,7 @@ def _ustar_block(fields: _Fields, shown: bytes, stored: int, seconds: int) -> by
         seconds = 0 if seconds < 0 else _OCTAL_11
     name = shown if len(shown) <= _NAME_SIZE and shown.isascii() else _field(shown)
     start = b"%b%b%011o\0%011o\0" % (name.ljust(_NAME_SIZE, b"\0"), owner, stored, seconds)
-    return b"%b%06o\0 %b" % (start, byte_sum(start) + checksum, tail)
+    return b"%b%06o\0 %b" % (start, (adler32(start) & 0xFFFF) - 1 + checksum, tail)  # as byte_sum, since it is ASCII
 
 
 _ACL_VERSION = 2

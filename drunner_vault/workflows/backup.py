@@ -32,7 +32,7 @@ from drunner_vault.archive import (
     WriterOptions,
 )
 from drunner_vault.clock import Clock, isoformat
-from drunner_vault.engine.hostreader import TreeReader
+from drunner_vault.engine.hosttree.reader import TreeReader
 from drunner_vault.engine.trees import TreeItem, VolumeTree
 from drunner_vault.tar import Entry, Kind
 from drunner_vault.workflows.pace import LimitedSink

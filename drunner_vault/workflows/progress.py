@@ -31,8 +31,12 @@ class Silent:
         """See Progress."""
 
 
-def counted(content: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
-    """The same bytes, counted as they go by."""
+def counted(content: Iterable[bytes], progress: Progress) -> Iterable[bytes]:
+    """The same bytes, counted as they go by where somebody sees it."""
+    return _counted(content, progress) if progress.visible else content
+
+
+def _counted(content: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
     for piece in content:
         progress.advance(len(piece))
         yield piece

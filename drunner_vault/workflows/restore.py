@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from drunner_vault.archive import HOOK, IMAGES, VOLUMES, ArchiveReader
 from drunner_vault.clock import Clock
-from drunner_vault.engine.hostwriter import TreeWriter
+from drunner_vault.engine.hosttree.writer import TreeWriter
 from drunner_vault.engine.trees import EntryWriter, TreeItem
 from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar import Entry, Kind, Member

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drunner_vault.engine.hostwriter import TreeWriter
+from drunner_vault.engine.hosttree.writer import TreeWriter
 from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar import Entry, Kind, TarReader, encode_members
 

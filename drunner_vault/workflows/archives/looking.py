@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from drunner_vault.archive import MemberRow, SeekableArchive
 from drunner_vault.durable import storage_error
-from drunner_vault.engine.hostwriter import TreeWriter
+from drunner_vault.engine.hosttree.writer import TreeWriter
 from drunner_vault.errors import AlreadyExists, BadUsage, DamagedArchive, NotFound
 from drunner_vault.tar import Entry, Kind
 from drunner_vault.workflows.archives.opening import OpenArchive

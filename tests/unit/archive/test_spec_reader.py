@@ -20,7 +20,7 @@ from support.vectors import HOST, IDENTITY, PASSPHRASE, SIGNER_SEED, VECTORS, Fo
 
 from drunner_vault.age import MAGIC, DecryptReader, ScryptIdentity, X25519Identity
 from drunner_vault.archive import ArchiveReader
-from drunner_vault.engine.hostwriter import TreeWriter
+from drunner_vault.engine.hosttree.writer import TreeWriter
 from drunner_vault.errors import (
     ArchiveError,
     DamagedArchive,

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.processes import open_files
 
-from drunner_vault.engine import hostreader, hostwriter
-from drunner_vault.engine.hostreader import TreeReader, stored_bytes
-from drunner_vault.engine.hostwriter import TreeWriter, remove_below, remove_tree
+from drunner_vault.engine.hosttree import reader as hostreader
+from drunner_vault.engine.hosttree import writer as hostwriter
+from drunner_vault.engine.hosttree.reader import TreeReader, stored_bytes
+from drunner_vault.engine.hosttree.writer import TreeWriter, remove_below, remove_tree
 from drunner_vault.errors import NoSpace, NotFound, StorageError
 from drunner_vault.tar import Entry, Kind, Segment
 
@@ -31,10 +33,6 @@ def root(tmp_path: Path) -> Path:
     path = tmp_path / "root"
     path.mkdir()
     return path
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def reader(root: Path, reports: Reports) -> TreeReader:

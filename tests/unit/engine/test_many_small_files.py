@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from support.processes import children, open_files
 from support.trees import assert_same_tree, tar_of
 
-from drunner_vault.engine.hostreader import TreeReader
-from drunner_vault.engine.hostwriter import TreeWriter
+from drunner_vault.engine.hosttree.reader import TreeReader
+from drunner_vault.engine.hosttree.writer import TreeWriter
 from drunner_vault.errors import DamagedArchive, NoSpace, StorageError
 from drunner_vault.tar import Entry, Kind
 
@@ -104,13 +105,3 @@ def write(target: Path, items: Iterable[Item]) -> None:
     with TreeWriter(target, ignore) as writer:
         for entry, content in items:
             writer.write(entry, content)
-
-
-def open_files() -> int:
-    """How many descriptors this process has."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def children() -> set[int]:
-    """Processes that this one started and that have not ended; servers of other tests among them."""
-    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.trees import assert_same_tree, make_odd_tree, plain_facts, tar_of
 
-from drunner_vault.engine.hostreader import TreeReader
-from drunner_vault.engine.hostwriter import TreeWriter
+from drunner_vault.engine.hosttree.reader import TreeReader
+from drunner_vault.engine.hosttree.writer import TreeWriter
 from drunner_vault.tar import Entry, Kind, Segment, TarReader, encode_members
 from drunner_vault.tar.encode import byte_sum
 

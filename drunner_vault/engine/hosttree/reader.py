@@ -9,9 +9,10 @@ import itertools
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from drunner_vault.durable import storage_error
 from drunner_vault.engine.trees import Report, TreeItem
@@ -70,6 +71,50 @@ class _Level:
         os.close(self.fd)
 
 
+class Place(NamedTuple):
+    """Where a reader of a tree is: the entry it gave last, whether that is a directory, and of files that have several
+    names the first: device, inode and path. Built-in types only."""
+
+    path: bytes
+    is_directory: bool
+    links: list[tuple[int, int, bytes]]
+
+
+class OpenFile:
+    """The stored data of a file that is open: exactly what its entry announces. What cannot be read is made up with
+    zeros, and reported."""
+
+    def __init__(self, fd: int, entry: Entry, report: Report) -> None:
+        self.fd = fd
+        self._entry = entry
+        self._report = report
+
+    def __iter__(self) -> Iterator[bytes]:
+        entry, unreadable = self._entry, ""
+        for run in (Segment(0, entry.size),) if entry.segments is None else entry.segments:
+            at, end = run.offset, run.offset + run.size
+            while at < end:
+                size = min(end - at, _PIECE)
+                try:
+                    piece = read_at(self.fd, size, at) or bytes(size)
+                except OSError as cause:
+                    unreadable = unreadable or f"could not be read from byte {at} on, zeros instead: {cause.strerror}"
+                    piece = bytes(size)
+                at += len(piece)
+                yield piece
+        self._judge(os.fstat(self.fd).st_size, unreadable)
+
+    def _judge(self, size: int, unreadable: str) -> None:
+        """Report, once, what is not as it was, now that it has been read."""
+        path, expected = self._entry.path, self._entry.size
+        if unreadable:
+            self._report(path, unreadable)
+        elif size < expected:
+            self._report(path, f"shrank while it was read: zeros stand for what lay beyond byte {size}")
+        elif size > expected:
+            self._report(path, f"grew while it was read: only its first {expected} bytes are kept")
+
+
 class TreeReader:
     """The tree below a directory, the root itself first, names in byte order, depth first.
 
@@ -83,17 +128,26 @@ class TreeReader:
         self._note = note
         self._links: dict[tuple[int, int], bytes] = {}
         self._open: int | None = None  # the file whose data is being taken
-        self._small_files = 0
+        self.small_files = 0
         self._cold = False  # whether the last small file that was asked was not in the page cache
         self._levels: list[_Level] = []  # a stack of our own: a volume may be nested deeper than Python's
 
-    def __iter__(self) -> Iterator[TreeItem]:
+    def __iter__(self) -> Generator[TreeItem]:
         """Each entry with its stored data, which must be read before the next entry is asked for."""
+        return self._walk(self._begin)
+
+    def after(self, place: Place) -> Generator[TreeItem]:
+        """What comes after a place that another reader of this tree has come to."""
+        return self._walk(lambda: self._return_to(place))
+
+    def place(self, last: Entry) -> Place:
+        """Where it is, having given `last`."""
+        links = [(device, inode, path) for (device, inode), path in self._links.items()]
+        return Place(last.path, last.kind is Kind.DIRECTORY, links)
+
+    def _walk(self, enter: Callable[[], Iterator[TreeItem]]) -> Generator[TreeItem]:
         try:
-            try:
-                yield self._descend(os.open(self._root, _DIRECTORY), b"")
-            except OSError as cause:
-                raise storage_error("read", self._root, cause) from cause
+            yield from enter()
             while self._levels:
                 level = self._levels[-1]
                 for name in level.names:
@@ -110,8 +164,36 @@ class TreeReader:
             while self._levels:
                 self._levels.pop().close()
 
-    def _descend(self, fd: int, path: bytes) -> TreeItem:
-        """Go on inside a directory that was opened; returns its own entry."""
+    def _begin(self) -> Iterator[TreeItem]:
+        """Enter the root, which is the first entry."""
+        self._enter_root()
+        fd = self._levels[-1].fd
+        yield self._entry(b"", os.fstat(fd), fd), ()
+
+    def _return_to(self, place: Place) -> Iterator[TreeItem]:
+        """Enter the root and the directories below it that lead to the place, which are no entries any more."""
+        self._links = {(device, inode): path for device, inode, path in place.links}
+        names = place.path.split(b"/") if place.path else []
+        inside = [*names, b""] if place.is_directory else names  # in the last directory, everything is still to come
+        self._enter_root(after=inside[0])
+        path = b""
+        for name, after in itertools.pairwise(inside):
+            path = path + b"/" + name if path else name
+            try:
+                self._enter(_open(name, _DIRECTORY, self._levels[-1].fd), path, after)
+            except OSError as cause:
+                self._report(path, _problem(cause))
+                break
+        yield from ()
+
+    def _enter_root(self, after: bytes = b"") -> None:
+        try:
+            self._enter(os.open(self._root, _DIRECTORY), b"", after)
+        except OSError as cause:
+            raise storage_error("read", self._root, cause) from cause
+
+    def _enter(self, fd: int, path: bytes, after: bytes = b"") -> None:
+        """Go on inside a directory that was opened, with the names that come after one."""
         if self._levels:
             self._levels[-1].forget()  # a descriptor a level is enough
         level = _Level(fd, path, iter(()), set())
@@ -120,12 +202,12 @@ class TreeReader:
         with os.scandir(fd) as found:
             for item in found:
                 name = item.name.encode(*_NAMES)
-                names.append(name)
-                if not item.is_file(follow_symlinks=False):
-                    level.others.add(name)
+                if name > after:
+                    names.append(name)
+                    if not item.is_file(follow_symlinks=False):
+                        level.others.add(name)
         names.sort()
         level.names = iter(names)
-        return self._entry(path, os.fstat(fd), fd), ()
 
     def _item(self, level: _Level, name: bytes) -> TreeItem | None:
         path = level.path + b"/" + name if level.path else name
@@ -134,8 +216,7 @@ class TreeReader:
             return item or self._other(level.fd, name, path)
         except OSError as cause:
             self._finish_file()
-            gone = cause.errno == errno.ENOENT
-            self._report(path, "vanished while it was read" if gone else f"could not be read: {cause.strerror}")
+            self._report(path, _problem(cause))
             return None
 
     def _other(self, fd: int, name: bytes, path: bytes) -> TreeItem | None:
@@ -143,7 +224,9 @@ class TreeReader:
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
-            return self._descend(_open(name, _DIRECTORY, fd), path)
+            inner = _open(name, _DIRECTORY, fd)
+            self._enter(inner, path)
+            return self._entry(path, os.fstat(inner), inner), ()
         if kind == stat.S_IFSOCK:
             self._note(path, SOCKET_NOTE)
             return None
@@ -186,14 +269,14 @@ class TreeReader:
             if len(data) == size:  # not a byte more or less: it is as it was
                 self._finish_file()
                 return entry, (data,) if data else ()
-        return entry, self._content(inner, entry)
+        return entry, OpenFile(inner, entry, self._report)
 
     def _small(self, fd: int, size: int, fetched: bool | None) -> bytes:
         """Up to `size` bytes of a file. What has to come from the disk does not stay in the page cache, and what comes
         next in its directory is fetched meanwhile. fetched: whether it had to be; None if nobody has looked."""
-        if fetched is None and size > 1 and (self._cold or not self._small_files % _SAMPLE):
+        if fetched is None and size > 1 and (self._cold or not self.small_files % _SAMPLE):
             fetched = not is_cached(fd)
-        self._small_files += 1
+        self.small_files += 1
         if fetched is not None:
             self._cold = fetched
         if not fetched:
@@ -217,32 +300,6 @@ class TreeReader:
     def _remember(self, status: os.stat_result, path: bytes) -> None:
         if status.st_nlink > 1:
             self._links[status.st_dev, status.st_ino] = path
-
-    def _content(self, fd: int, entry: Entry) -> Iterator[bytes]:
-        """Exactly the data that `entry` announces; what cannot be read is made up with zeros, and reported."""
-        runs = (Segment(0, entry.size),) if entry.segments is None else entry.segments
-        unreadable = ""
-        for run in runs:
-            at, end = run.offset, run.offset + run.size
-            while at < end:
-                size = min(end - at, _PIECE)
-                try:
-                    piece = read_at(fd, size, at) or bytes(size)
-                except OSError as cause:
-                    unreadable = unreadable or f"could not be read from byte {at} on, zeros instead: {cause.strerror}"
-                    piece = bytes(size)
-                at += len(piece)
-                yield piece
-        self._judge(entry, os.fstat(fd), unreadable)
-
-    def _judge(self, entry: Entry, now: os.stat_result, unreadable: str) -> None:
-        """Report, once, what is not as it was in a file that has been read."""
-        if unreadable:
-            self._report(entry.path, unreadable)
-        elif now.st_size < entry.size:
-            self._report(entry.path, f"shrank while it was read: zeros stand for what lay beyond byte {now.st_size}")
-        elif now.st_size > entry.size:
-            self._report(entry.path, f"grew while it was read: only its first {entry.size} bytes are kept")
 
     def _entry(self, path: bytes, status: os.stat_result, where: int | bytes | str, link: bytes = b"") -> Entry:
         """Of anything but a file."""
@@ -292,6 +349,11 @@ def _open(name: bytes, flags: int, directory: int) -> int:
         return os.open(name, flags | os.O_NOATIME, dir_fd=directory)
     except PermissionError:  # O_NOATIME is for a file's owner, and root
         return os.open(name, flags, dir_fd=directory)
+
+
+def _problem(cause: OSError) -> str:
+    """What to report of something that could not be read."""
+    return "vanished while it was read" if cause.errno == errno.ENOENT else f"could not be read: {cause.strerror}"
 
 
 def _hard_link(path: bytes, status: os.stat_result, first: bytes) -> Entry:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.durable import storage_error
-from drunner_vault.engine.filler import Filler
+from drunner_vault.engine.hosttree.filler import Filler
 from drunner_vault.engine.trees import Report
 from drunner_vault.errors import DamagedArchive, VaultError
 from drunner_vault.tar import Entry, Kind, Segment

@@ -1,0 +1,81 @@
+"""Reading a tree on another processor: the process that reads.
+
+It is sent one message, G size, (root, place), and answers with
+
+    F size   a list of entries with their data: (path, mode, uid, gid, mtime in ns, data) for small files that have no
+             more to them, (entry as `plain` has it, data) for all else
+    O size   the entry of a file whose data is to be read from the descriptor that comes with it
+    R size   (path, problem), something to report; N size: (path, text), something to note
+    S size   the end: (errno, reason), which are 0 and empty unless the tree could not be read at all
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from drunner_vault.engine.hosttree.channel import Channel, serve
+from drunner_vault.engine.hosttree.gatherer import plain
+from drunner_vault.engine.hosttree.reader import OpenFile, Place, TreeReader
+from drunner_vault.engine.trees import Report
+from drunner_vault.errors import StorageError
+from drunner_vault.tar import Entry, Kind
+
+_BATCH_BYTES = 512 << 10
+_BATCH_FILES = 256
+
+
+class _Sender:
+    """Sends what is read, in the order in which it is."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._batch: list[object] = []
+        self._bytes = 0
+
+    def run(self, root: Path, place: Place) -> None:
+        """All that comes after the place. Raises OSError if the other side has gone, StorageError for the root."""
+        reader = TreeReader(root, self._telling(b"R"), self._telling(b"N"))
+        for entry, content in reader.after(place):
+            if isinstance(content, OpenFile):
+                self.send(b"O", plain(entry), content.fd)
+            else:
+                self._add(entry, b"".join(content))
+
+    def send(self, letter: bytes, value: object, descriptor: int | None = None) -> None:
+        """One message, and before it what has been collected."""
+        self._flush()
+        self._channel.give(letter, value, descriptor)
+
+    def _add(self, entry: Entry, data: bytes) -> None:
+        if entry.kind is Kind.FILE and not entry.xattrs and entry.segments is None:
+            self._batch.append((entry.path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, data))
+        else:
+            self._batch.append((plain(entry), data))
+        self._bytes += len(data)
+        if self._bytes > _BATCH_BYTES or len(self._batch) == _BATCH_FILES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._batch:
+            self._channel.give(b"F", self._batch)
+            self._batch, self._bytes = [], 0
+
+    def _telling(self, letter: bytes) -> Report:
+        return lambda path, text: self.send(letter, (path, text))
+
+
+def main(descriptor: int) -> None:
+    """Serve whoever has the other end of this socket."""
+    with contextlib.suppress(EOFError, ConnectionError):
+        channel = serve(descriptor)
+        _, size, _ = channel.hear()
+        root, place = channel.take(size)
+        sender, failure = _Sender(channel), (0, "")
+        try:
+            sender.run(Path(os.fsdecode(root)), Place(*place))
+        except StorageError as error:
+            cause = error.__cause__
+            failure = (cause.errno or 1, cause.strerror or "") if isinstance(cause, OSError) else (1, str(error))
+        sender.send(b"S", failure)
