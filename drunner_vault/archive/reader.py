@@ -62,6 +62,16 @@ class FrameSource:
         self._at += len(data)
         return data
 
+    def window(self) -> tuple[bytes, int]:
+        """See BufferedSource: the content of the current frame."""
+        if self._at == len(self._content) and not self._next_frame():
+            return b"", 0
+        return self._content, self._at
+
+    def skip(self, size: int) -> None:
+        """See BufferedSource."""
+        self._at += size
+
     @property
     def offset_in_frame(self) -> int:
         """How many bytes of the current frame have been read."""

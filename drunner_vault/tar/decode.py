@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from drunner_vault.errors import DamagedArchive
 from drunner_vault.tar.encode import BLOCK, SPACES, ZERO_BLOCK, byte_sum
 from drunner_vault.tar.entry import Entry, Kind, Segment
+from drunner_vault.tar.familiar import familiar_file
 
 _KINDS = {
     b"0": Kind.FILE,
@@ -44,6 +45,17 @@ class Source(Protocol):
         """Up to `size` bytes, at least one unless the end is reached."""
 
 
+@runtime_checkable
+class BufferedSource(Source, Protocol):
+    """One that has bytes in memory, where a reader may look at what comes next."""
+
+    def window(self) -> tuple[bytes, int]:
+        """Bytes, and from where on they are still to be read: at least one, unless the end is reached."""
+
+    def skip(self, size: int, /) -> None:
+        """Take `size` bytes of these as read."""
+
+
 class Member(NamedTuple):
     """One member of a tar as it was read.
 
@@ -61,6 +73,7 @@ class TarReader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._buffered = source if isinstance(source, BufferedSource) else None
         self._unread = 0
         self._padding = 0
         self.position = 0
@@ -98,6 +111,21 @@ class TarReader:
                 pass
         if self._padding:
             self._exactly(self._padding)
+        return (self._buffered and self._familiar(self._buffered)) or self._unfamiliar()
+
+    def _familiar(self, source: BufferedSource) -> Member | None:
+        """The next member, if it is told at sight."""
+        found = familiar_file(*source.window())
+        if found is None:
+            return None
+        entry, size = found
+        source.skip(size)
+        offset, self.position = self.position, self.position + size
+        self._unread, self._padding = entry.size, -entry.size % BLOCK
+        return Member(entry, offset, self.position)
+
+    def _unfamiliar(self) -> Member | None:
+        """The next member, whatever it is; None after the end marker."""
         offset = self.position
         room = _EXTENDED_LIMIT
         records: dict[bytes, bytes] = {}
