@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import docker
@@ -111,10 +112,13 @@ class Volumes:
             return "we are not root"
         if not volume.mountpoint.parent.is_dir():
             return f"{volume.mountpoint} is not to be seen from here"
+        return "the engine maps users to others" if self._users_are_mapped else ""
+
+    @cached_property
+    def _users_are_mapped(self) -> bool:
         with engine_errors("ask the engine about itself"):
             security = self._client.api.info().get("SecurityOptions") or []
-        remapped = any("userns" in option or "rootless" in option for option in security)
-        return "the engine maps users to others" if remapped else ""
+        return any("userns" in option or "rootless" in option for option in security)
 
 
 class HostTree:
