@@ -125,6 +125,28 @@ def test_embedded_images_are_an_oci_layout_that_docker_loads(
     other_host.docker("rmi", "-f", identifier)
 
 
+def test_an_image_is_sent_to_an_engine_that_lacks_it_and_to_no_other(
+    host: Host, other_host: Host, key: Key, tmp_path: Path
+) -> None:
+    install_keeper(host)
+    archive = backup(host, key, tmp_path)
+    identifier = host.docker("image", "inspect", "-f", "{{.Id}}", IMAGE).stdout.strip()
+    other_host.docker("rmi", "-f", identifier, check=False)
+    for target, loaded in ((host, 0), (other_host, 1)):
+        since = _now(target)
+        restore(target, archive, "clone", "-i", key.identity)
+        target.run("clone", "selftest")
+        events = target.docker("events", "--since", since, "--until", _now(target), "--filter", "event=load")
+        assert len(events.stdout.splitlines()) == loaded
+        target.drunner("obliterate", "clone")
+    other_host.docker("rmi", "-f", identifier)
+
+
+def _now(host: Host) -> str:
+    """The engine's time, as its list of events takes it."""
+    return host.docker("info", "--format", "{{.SystemTime}}").stdout.strip()
+
+
 def test_the_same_service_gives_the_same_content_frames_again(host: Host, tmp_path: Path) -> None:
     install_keeper(host)
     make_odd_tree(volume_directory(host, "keeper"))
