@@ -127,19 +127,20 @@ def _explained(profile: Profile) -> str:
 
 
 def _bound(profile: Profile) -> str:
-    """Which of the two kinds of stages the whole waits for."""
-    in_order = sum(profile.seconds[stage] for stage in (READ, TAR, AGE))
-    beside = profile.seconds[ZSTD] + profile.seconds[BLAKE3]
-    if in_order > profile.work / profile.cores:
+    """What the whole waits for."""
+    seconds = profile.seconds
+    in_order, beside = seconds[TAR] + seconds[AGE], seconds[ZSTD] + seconds[BLAKE3]
+    if seconds[READ] + in_order > profile.work / profile.cores:
         return (
-            f"zstd and the digests of frames ({beside:.2f} s with those of files) run on threads beside the rest, but "
-            f"what one thread has to do in order, reading, tar and age ({in_order:.2f} s), is the longer part: more "
-            "cores would help little."
+            f"So many small files are read by a process of its own ({seconds[READ]:.2f} s), while the main one makes "
+            f"headers, rows and ciphertext in order ({in_order:.2f} s), and zstd and the digests ({beside:.2f} s) run on "
+            f"threads. On {profile.cores} cores that is {profile.work / profile.cores:.2f} s at the least, on more the "
+            "longest of these; what is above it is handing over."
         )
     return (
-        f"zstd and the digests of frames ({beside:.2f} s with those of files) are the longer part, and are spread over "
-        f"all cores; reading, tar and age ({in_order:.2f} s) are done in order beside them, and writing by a thread of "
-        "its own. More cores help until reading is what remains."
+        f"zstd and the digests ({beside:.2f} s) are the longer part, and are spread over all cores; reading, tar and age "
+        f"({seconds[READ] + in_order:.2f} s) are done in order beside them, and writing by a thread of its own. More cores "
+        "help until reading is what remains."
     )
 
 

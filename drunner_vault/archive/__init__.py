@@ -1,7 +1,8 @@
 """The archive format: frames, manifest, index, trailer; a writer and a reader. See docs/archive-spec.md."""
 
+from drunner_vault.archive.digests import data_digest
 from drunner_vault.archive.frames import Sink
-from drunner_vault.archive.index import MemberRow, data_digest
+from drunner_vault.archive.index import MemberRow
 from drunner_vault.archive.layout import HOOK, IMAGES, SCRIPTS, VOLUMES, archive_name, archive_service, archive_stamp
 from drunner_vault.archive.manifest import ImageRecord, Manifest, ServiceRecord, VolumeRecord
 from drunner_vault.archive.reader import ArchiveReader

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import zstandard
-from blake3 import blake3
 
+from drunner_vault.archive.digests import digest_of
 from drunner_vault.archive.layout import MAX_FRAME_CONTENT
 from drunner_vault.errors import DamagedArchive, NotAnArchive
 
@@ -96,7 +96,7 @@ class FrameWriter:
             # made here, since a thread that needs the interpreter's lock once more for it waits longer for that, where
             # members are small, than this takes
             content = b"".join(self._parts)
-            digest = blake3(content).hexdigest()
+            digest = digest_of(content)
         self._parts = []
         self.collected = 0
         self._pending.append((len(content), self._pool.submit(self._pack, content, digest)))
@@ -132,7 +132,7 @@ class FrameWriter:
             compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True, write_content_size=True)
             self._local.compressor = compressor
         frame = compressor.compress(content)
-        return frame, digest or blake3(content).hexdigest(), blake3(frame).hexdigest()
+        return frame, digest or digest_of(content), digest_of(frame)
 
     def _write_oldest(self) -> None:
         content_size, future = self._pending.popleft()
@@ -245,7 +245,7 @@ def decode(frame: RawFrame) -> DecodedFrame:
             f"the zstd frame at byte {frame.offset} of the stream cannot be decoded: {cause}",
             "use another copy of the archive",
         ) from cause
-    return DecodedFrame(frame, content, blake3(content).hexdigest(), blake3(frame.data).hexdigest())
+    return DecodedFrame(frame, content, digest_of(content), digest_of(frame.data))
 
 
 def decode_ahead(frames: Iterable[RawFrame], threads: int) -> Iterator[DecodedFrame]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from blake3 import blake3
-
+from drunner_vault.archive.digests import digest_of
 from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.frames import Frame
 from drunner_vault.archive.layout import SHARD_BYTES, SHARD_ROWS
@@ -51,14 +50,6 @@ def member_row(member: Member, digest: str, stored: int, first_frame: int, frame
         f'{{{_text_or_base64("path", path)},"type":"{kind.value}","mode":{mode},"uid":{uid},"gid":{gid}'
         f',"mtime_ns":{mtime_ns},"offset":{offset}{middle},"frames":[{first_frame},{frames}]{end}}}\n'
     ).encode()
-
-
-def data_digest(content: Iterable[bytes]) -> str:
-    """What the index has as the digest of a file with this stored data: BLAKE3, hex."""
-    digest = blake3()
-    for piece in content:
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def frame_row(frame: Frame) -> bytes:
@@ -102,7 +93,7 @@ class Shard:
 def summarize(lines: bytes) -> tuple[int, str, str, str]:
     """Of a shard's lines: how many, their BLAKE3, and the names of the first and the last row."""
     first, last = lines.partition(b"\n")[0], lines.rstrip(b"\n").rpartition(b"\n")[2]
-    return lines.count(b"\n"), blake3(lines).hexdigest(), _row_name(first), _row_name(last)
+    return lines.count(b"\n"), digest_of(lines), _row_name(first), _row_name(last)
 
 
 class Spool:
@@ -147,7 +138,7 @@ class Spool:
     def _close_shard(self) -> None:
         lines = b"".join(self._open)
         first, last = _row_name(self._open[0]), _row_name(self._open[-1])
-        self._shards.append(Shard(self._start, self._size, len(self._open), blake3(lines).hexdigest(), first, last))
+        self._shards.append(Shard(self._start, self._size, len(self._open), digest_of(lines), first, last))
         self._file.write(lines)
         self._start += self._size
         self._size = 0

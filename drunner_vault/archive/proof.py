@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 
-from blake3 import blake3
-
+from drunner_vault.archive.digests import digest_of
 from drunner_vault.archive.frames import Frame
 from drunner_vault.archive.index import IndexCheck, Spool, frame_row, member_row, same_row, summarize
 from drunner_vault.archive.root import PlacedShard, Root, parse_root
@@ -68,7 +67,7 @@ class Proof:
 
     def manifest(self, data: bytes) -> None:
         """The manifest was read."""
-        self._seen.manifest = blake3(data).hexdigest()
+        self._seen.manifest = digest_of(data)
 
     def member(self, member: Member, digest: str, stored: int, frames: tuple[int, int], end: int) -> None:
         """A member of the data was read to its end. digest: BLAKE3 of its stored data. frames: first and how many."""

@@ -16,6 +16,7 @@ from types import TracebackType
 from blake3 import blake3
 
 from drunner_vault.archive import layout
+from drunner_vault.archive.digests import digest_of
 from drunner_vault.archive.frames import (
     ByteReader,
     Frame,
@@ -203,9 +204,7 @@ class ArchiveReader:
             last = self._frame_number()
             data += piece
         self._proof.require_signed()
-        self._proof.member(
-            member, blake3(data).hexdigest(), len(data), (first, last - first + bool(data)), self._tar.end
-        )
+        self._proof.member(member, digest_of(data), len(data), (first, last - first + bool(data)), self._tar.end)
         return (data,) if data else ()
 
     def _proven_content(self, member: Member) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from blake3 import blake3
 
 from drunner_vault.archive import layout, trailer
+from drunner_vault.archive.digests import digest_of
 from drunner_vault.archive.frames import ByteReader, DecodedFrame, RawFrame, decode, walk
 from drunner_vault.archive.index import MemberRow, parse_member_row
 from drunner_vault.archive.manifest import Manifest, parse_manifest
@@ -74,7 +75,7 @@ class SeekableArchive:
         if member is None or member.entry.path != layout.MANIFEST:
             raise NotAnArchive("this is no drunner-vault archive: it has no manifest in front", "check the file")
         manifest = parse_manifest(data)
-        if blake3(data).hexdigest() != self.root.manifest:
+        if digest_of(data) != self.root.manifest:
             raise DamagedArchive("the manifest is not the one its index root names", "do not trust this archive")
         return manifest
 
@@ -215,11 +216,11 @@ def _proven(tar: TarReader, row: MemberRow) -> Iterator[bytes]:
 
 
 def _shard_lines(shard: PlacedShard, packed: bytes) -> list[bytes]:
-    if len(packed) < shard.compressed or blake3(packed).hexdigest() != shard.packed:
+    if len(packed) < shard.compressed or digest_of(packed) != shard.packed:
         raise DamagedArchive(f"{shard.name} is not what the index root says", "use another copy of the archive")
     content = b"".join(frame.content for frame in _decoded(packed, shard.offset, layout.MAX_FRAME_CONTENT))
     member, data = _first_member(content)
-    if member is None or blake3(data).hexdigest() != shard.blake3:
+    if member is None or digest_of(data) != shard.blake3:
         raise DamagedArchive(f"{shard.name} is not what the index root says", "use another copy of the archive")
     return data.split(b"\n")[:-1]
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from blake3 import blake3
 
 from drunner_vault.archive import layout, trailer
+from drunner_vault.archive.digests import digest_of
 from drunner_vault.archive.frames import Frame, FrameWriter, Sink, default_threads
 from drunner_vault.archive.index import Shard, Spool, frame_row, member_row
 from drunner_vault.archive.manifest import Manifest
@@ -52,7 +53,7 @@ class ArchiveWriter:
         self._closing: trailer.ClosingDigest | None = None
         self._index_frames: dict[int, Frame] = {}
         encoded = manifest.encode()
-        self.root = Root(manifest=blake3(encoded).hexdigest())
+        self.root = Root(manifest=digest_of(encoded))
         self._own(layout.MANIFEST, encoded)
         self._frames.cut()
         self._own(layout.RECOVER, recover_text(manifest))
@@ -144,7 +145,7 @@ class ArchiveWriter:
         """Pass on what shares a frame with others; returns its BLAKE3."""
         data = b"".join(content)
         self._frames.append(data)
-        return blake3(data).hexdigest()
+        return digest_of(data)
 
     def _large_content(self, content: Iterable[bytes]) -> str:
         """Pass a large file's data on, in frames of its own; returns its BLAKE3."""

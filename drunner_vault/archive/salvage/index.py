@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from blake3 import blake3
-
 from drunner_vault.archive import layout, trailer
+from drunner_vault.archive.digests import digest_of
 from drunner_vault.archive.documents import Fields, parse
 from drunner_vault.archive.index import MemberRow, parse_member_row
 from drunner_vault.archive.root import Root, parse_root
@@ -120,7 +119,7 @@ def _is_committed(frames: Frames, number: int, name: bytes, root: Root | None) -
     lines = _lines(frames, number)
     if root is None or not lines:
         return bool(lines)
-    digest = blake3(lines).hexdigest()
+    digest = digest_of(lines)
     return any(shard.name == name.decode() and shard.blake3 == digest for shard in root.shards)
 
 
