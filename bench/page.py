@@ -133,14 +133,14 @@ def _bound(profile: Profile) -> str:
     if seconds[READ] + in_order > profile.work / profile.cores:
         return (
             f"So many small files are read by a process of its own ({seconds[READ]:.2f} s), while the main one makes "
-            f"headers, rows and ciphertext in order ({in_order:.2f} s), and zstd and the digests ({beside:.2f} s) run on "
-            f"threads. On {profile.cores} cores that is {profile.work / profile.cores:.2f} s at the least, on more the "
-            "longest of these; what is above it is handing over."
+            f"headers, rows and ciphertext in order ({in_order:.2f} s), and zstd and the digests ({beside:.2f} s) run "
+            f"on threads. On {profile.cores} cores that is {profile.work / profile.cores:.2f} s at the least, on more "
+            "the longest of these; what is above it is handing over."
         )
     return (
-        f"zstd and the digests ({beside:.2f} s) are the longer part, and are spread over all cores; reading, tar and age "
-        f"({seconds[READ] + in_order:.2f} s) are done in order beside them, and writing by a thread of its own. More cores "
-        "help until reading is what remains."
+        f"zstd and the digests ({beside:.2f} s) are the longer part, and are spread over all cores; reading, tar and "
+        f"age ({seconds[READ] + in_order:.2f} s) are done in order beside them, and writing by a thread of its own. "
+        "More cores help until reading is what remains."
     )
 
 
