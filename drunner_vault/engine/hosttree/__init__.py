@@ -2,5 +2,5 @@
 
 Many small files are a handful of system calls each, which Python's threads cannot make at the same time. So they are
 read (`gatherer_process`) and made (`filler_process`) by processes of their own, which talk to this one over `channel`.
-Nothing in here imports more than the standard library, so that those start at once.
+Nothing in here needs more than the standard library, so that those start at once; where they cannot, this one does all.
 """

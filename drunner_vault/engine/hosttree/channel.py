@@ -21,6 +21,7 @@ _SO_SNDBUFFORCE = 32  # asm-generic/socket.h: SO_SNDBUF beyond net.core.wmem_max
 _BUFFER = 4 << 20  # bytes on their way: several batches, so that neither side waits for the other to turn to it
 _PACKAGES = Path(__file__).resolve().parents[3]
 _END_SECONDS = 30
+_READY = b"!"
 _START = "import sys; sys.path.append(sys.argv[1]); from {0} import main; main(int(sys.argv[2]))"
 
 
@@ -75,12 +76,13 @@ class Helper(Channel):
     """The channel to a process of its own, which runs a module's `main`, with the descriptor of its end.
 
     It sees the standard library and this package only, and ends when the channel is closed. purpose: what it does, for
-    the error if it ends too early. Raises OSError if it cannot be started.
+    the error if it ends too early. Whoever uses it asks `ready` first, and does the work itself if it is not.
     """
 
     def __init__(self, module: str, purpose: str) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        self._process: subprocess.Popen[bytes] | None = None
+        with theirs, contextlib.suppress(OSError):
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _START.format(module), str(_PACKAGES), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -91,6 +93,13 @@ class Helper(Channel):
             )
         super().__init__(ours)
         self._purpose = purpose
+
+    def ready(self) -> bool:
+        """Whether it has started, which is waited for. It may not: for want of room, or of a Python to run it."""
+        try:
+            return self.hear()[0] == _READY
+        except (EOFError, OSError):
+            return False
 
     @contextlib.contextmanager
     def needed(self) -> Iterator[None]:
@@ -106,7 +115,9 @@ class Helper(Channel):
         super().close()
         self._wait()
 
-    def _wait(self) -> int:
+    def _wait(self) -> int | None:
+        if self._process is None:
+            return None
         try:
             return self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -115,5 +126,7 @@ class Helper(Channel):
 
 
 def serve(descriptor: int) -> Channel:
-    """The helper's own end."""
-    return Channel(socket.socket(fileno=descriptor))
+    """The helper's own end, when it is ready for messages."""
+    channel = Channel(socket.socket(fileno=descriptor))
+    channel.tell(_READY)
+    return channel

@@ -25,6 +25,10 @@ class Filler:
         self._files: list[tuple[bytes, bytes, int, int, int, int, bytes]] = []
         self._bytes = 0
 
+    def ready(self) -> bool:
+        """Whether there is such a process, to be asked once; else this one has to make the files."""
+        return self._helper.ready()
+
     @staticmethod
     def takes(entry: Entry) -> bool:
         """Whether this is a small plain file with nothing about it that could be refused."""

@@ -33,14 +33,17 @@ def read_tree(root: Path, report: Report, note: Report) -> Iterator[TreeItem]:
     reader = TreeReader(root, report, note)
     with contextlib.ExitStack() as stack:
         gatherer: _Gatherer | None = None
+        asked = False
         items = stack.enter_context(contextlib.closing(iter(reader)))
         for item in items:
             yield item
-            if reader.small_files == _START and gatherer is None:
+            if gatherer is None and reader.small_files >= _START:
                 gatherer = stack.enter_context(_Gatherer(root, report, note))
-            if reader.small_files >= _HAND_OVER and gatherer:
-                yield from gatherer.after(reader.place(item[0]))
-                return
+            if gatherer and not asked and reader.small_files >= _HAND_OVER:
+                asked = True
+                if gatherer.ready():
+                    yield from gatherer.after(reader.place(item[0]))
+                    return
 
 
 class _Gatherer:
@@ -58,6 +61,10 @@ class _Gatherer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._helper.close()
+
+    def ready(self) -> bool:
+        """Whether there is such a process; else this one has to go on."""
+        return self._helper.ready()
 
     def after(self, place: Place) -> Iterator[TreeItem]:
         """What comes after that place. Raises StorageError."""

@@ -22,7 +22,8 @@ from drunner_vault.writebehind import BehindFile, WriteBehind
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGE = 256 << 10  # bytes of a file that is written while the next is decoded
-_MANY = 1000  # small files, before a process is started to make the others
+_START = 250  # small files, before a process is started to make the others
+_HAND_OVER = 1000  # small files, by when it is ready
 _WAITING = 64  # directories whose last files are being made
 _UNSAFE = frozenset((b"", b".", b".."))
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -50,7 +51,8 @@ class TreeWriter:
         self._report = report
         self._stack: list[_Open] = []
         self._small_files = 0
-        self._filler: Filler | None = None
+        self._starting: Filler | None = None
+        self._filler: Filler | None = None  # the same, once it is ready
         self._left: list[_Open] = []  # directories to close when the filler has made all their files
         self._behind = WriteBehind()
 
@@ -69,8 +71,8 @@ class TreeWriter:
             if error is None:
                 self._settled()
         finally:
-            if self._filler:
-                self._filler.close()
+            if self._starting:
+                self._starting.close()
             self._behind.close()
             for directory in (*self._stack, *self._left):
                 os.close(directory.fd)
@@ -118,12 +120,14 @@ class TreeWriter:
 
     def _small_file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
         self._small_files += 1
-        if self._small_files < _MANY:
+        if self._small_files == _START:
+            self._starting = Filler()
+        if self._small_files == _HAND_OVER and self._starting and self._starting.ready():
+            self._filler = self._starting
+        if self._filler:
+            self._filler.add(fd, name, entry, b"".join(content))
+        else:
             self._file(fd, name, entry, content)
-            return
-        if self._filler is None:
-            self._filler = Filler()
-        self._filler.add(fd, name, entry, b"".join(content))
 
     def _large_file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
         """It is whole only when all is settled; errors may come with a later file, by this one's name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,12 @@ def gathered_with(
     return found
 
 
+def kill_new(before: set[int]) -> None:
+    """End the process that was started since."""
+    (process,) = children() - before
+    os.kill(process, signal.SIGKILL)
+
+
 @needs_root
 def test_another_process_finds_what_this_one_would(tree: Path) -> None:
     (tree / "odd").mkdir()
@@ -122,14 +129,19 @@ def test_a_tree_that_is_gone_is_an_error_that_names_it(tree: Path) -> None:
 
 
 def test_the_end_of_that_process_is_an_error_like_others(tree: Path) -> None:
+    for number in range(COUNT):
+        (tree / "many" / f"g{number:05d}").write_bytes(b"x" * 5000)
     before = children(), open_files()
-
-    def kill() -> None:
-        (process,) = children() - before[0]
-        os.kill(process, signal.SIGKILL)
-
     with pytest.raises(StorageError, match="reads small files ended"):
-        gathered_with(tree, b"many/f00300", kill)
+        gathered_with(tree, b"many/f02500", lambda: kill_new(before[0]))
+    assert (children(), open_files()) == before
+
+
+def test_this_process_reads_on_where_there_is_no_other(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything, before = directly(tree), (children(), open_files())
+    assert gathered_with(tree, b"many/f00300", lambda: kill_new(before[0])) == everything
+    monkeypatch.setattr(sys, "executable", "/no/such/program")
+    assert gathered(tree) == everything
     assert (children(), open_files()) == before
 
 

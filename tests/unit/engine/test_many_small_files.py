@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -87,6 +88,23 @@ def test_the_end_of_that_process_is_an_error_like_others(target: Path) -> None:
     with pytest.raises(StorageError):
         write(target, killing())
     assert children() == before
+
+
+def test_this_process_makes_the_files_where_there_is_no_other(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/program")
+    before = children(), open_files()
+    link = Entry(b"z", Kind.HARDLINK, 0o640, mtime_ns=1_500_000_000_123_456_789, link=b"f00001")
+    write(target, (*many(), (link, ())))
+    assert len(list(target.iterdir())) == COUNT + 1
+    assert (children(), open_files()) == before
+
+
+def test_a_hard_link_may_come_while_that_process_starts(target: Path) -> None:
+    items = list(many())
+    link = Entry(b"f00400.link", Kind.HARDLINK, 0o640, mtime_ns=1_500_000_000_123_456_789, link=b"f00400")
+    write(target, (*items[:401], (link, ()), *items[401:]))
+    assert len(list(target.iterdir())) == COUNT + 1
+    assert (target / "f00400.link").samefile(target / "f00400")
 
 
 def test_whatever_ends_the_writing_leaves_no_process_and_no_descriptor(target: Path) -> None:
