@@ -97,6 +97,8 @@ class _Gatherer:
             yield entry, OpenFile(descriptor, entry, self._told[b"R"])
         finally:
             os.close(descriptor)
+        with self._helper.needed():
+            self._helper.tell(b"T")
 
 
 def _items(batch: list[Any]) -> Iterator[TreeItem]:

@@ -4,7 +4,8 @@ It is sent one message, G size, (root, place), and answers with
 
     F size   a list of entries with their data: (path, mode, uid, gid, mtime in ns, data) for small files that have no
              more to them, (entry as `plain` has it, data) for all else
-    O size   the entry of a file whose data is to be read from the descriptor that comes with it
+    O size   the entry of a file whose data is to be read from the descriptor that comes with it; T 0 answers when it
+             has been
     R size   (path, problem), something to report; N size: (path, text), something to note
     S size   the end: (errno, reason), which are 0 and empty unless the tree could not be read at all
 """
@@ -24,6 +25,7 @@ from drunner_vault.tar import Entry, Kind
 
 _BATCH_BYTES = 512 << 10
 _BATCH_FILES = 256
+_OPEN = 32  # files that wait to be read: what is opened long before may have changed
 
 
 class _Sender:
@@ -33,20 +35,34 @@ class _Sender:
         self._channel = channel
         self._batch: list[object] = []
         self._bytes = 0
+        self._open = 0
 
     def run(self, root: Path, place: Place) -> None:
         """All that comes after the place. Raises OSError if the other side has gone, StorageError for the root."""
         reader = TreeReader(root, self._telling(b"R"), self._telling(b"N"))
         for entry, content in reader.after(place):
             if isinstance(content, OpenFile):
-                self.send(b"O", plain(entry), content.fd)
+                self._send_open(entry, content.fd)
             else:
                 self._add(entry, b"".join(content))
+        self._flush()
+        self._wait_for(0)
 
     def send(self, letter: bytes, value: object, descriptor: int | None = None) -> None:
         """One message, and before it what has been collected."""
         self._flush()
         self._channel.give(letter, value, descriptor)
+
+    def _send_open(self, entry: Entry, descriptor: int) -> None:
+        self.send(b"O", plain(entry), descriptor)
+        self._open += 1
+        self._wait_for(_OPEN)
+
+    def _wait_for(self, most: int) -> None:
+        """Until no more than so many files are still to be read."""
+        while self._open > most:
+            self._channel.hear()
+            self._open -= 1
 
     def _add(self, entry: Entry, data: bytes) -> None:
         if entry.kind is Kind.FILE and not entry.xattrs and entry.segments is None:

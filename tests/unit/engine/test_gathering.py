@@ -122,6 +122,17 @@ def test_reports_and_notes_come_from_there_too(tree: Path) -> None:
     assert [(path, "socket" in text) for path, text in notes] == [(b"many/f09999", True)]
 
 
+def test_larger_files_are_opened_not_long_before_they_are_read(tree: Path) -> None:
+    for number in range(300):
+        (tree / "many" / f"large{number:03d}").write_bytes(b"x" * 70_000)
+    late = tree / "many" / "large200"
+    found = {
+        entry.path: data
+        for entry, data in gathered_with(tree, b"many/large100", lambda: late.write_bytes(b"y" * 70_001))
+    }
+    assert found[b"many/large200"] == b"y" * 70_001
+
+
 def test_a_tree_that_is_gone_is_an_error_that_names_it(tree: Path) -> None:
     aside = tree.with_name("aside")
     with pytest.raises(NotFound, match=str(tree)):
