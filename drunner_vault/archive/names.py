@@ -38,13 +38,7 @@ class NameOrder:
         """
         path = entry.path
         directory, _, name = path.rpartition(b"/")
-        if (
-            directory == self._beside
-            and path > self._last
-            and entry.kind in _LEAVES
-            and name not in _UNSAFE
-            and b"\0" not in name
-        ):
+        if directory == self._beside and path > self._last and entry.kind in _LEAVES and _is_safe_part(name):
             self._last = path
             return self._place
         return self._accept(entry, tuple(path.split(b"/")))
@@ -108,4 +102,8 @@ def refused(path: bytes, why: str) -> DamagedArchive:
 
 
 def _is_safe(parts: Key) -> bool:
-    return all(part not in _UNSAFE and b"\0" not in part for part in parts)
+    return all(map(_is_safe_part, parts))
+
+
+def _is_safe_part(part: bytes) -> bool:
+    return part not in _UNSAFE and b"\0" not in part

@@ -64,13 +64,13 @@ class FrameSource:
         return data
 
     def window(self) -> tuple[bytes, int]:
-        """See BufferedSource: the content of the current frame."""
+        """See WindowedSource: the content of the current frame."""
         if self._at == len(self._content) and not self._next_frame():
             return b"", 0
         return self._content, self._at
 
     def skip(self, size: int) -> None:
-        """See BufferedSource."""
+        """See WindowedSource."""
         self._at += size
 
     @property

@@ -118,14 +118,15 @@ class ArchiveWriter:
         if large:
             frames.cut()
         first, start = frames.next_number, frames.content_offset
-        digest = self._large_content(content) if large else self._small_content(content)
+        digest = ""
+        if entry.kind is Kind.FILE:
+            digest = self._large_content(content) if large else self._small_content(content)
         stored = frames.content_offset - start
         if stored != size:
             raise ValueError(f"internal error: {entry.path!r} gave {stored} bytes of {size}")
         frames.append(padding(stored))
         count = -(-stored // layout.CONTENT_FRAME) if large else min(stored, 1)
-        proof = digest if entry.kind is Kind.FILE else ""
-        self._member_rows.add(member_row(Member(entry, offset, start), proof, stored, first, count))
+        self._member_rows.add(member_row(Member(entry, offset, start), digest, stored, first, count))
         self.root.count(entry.path, stored, offset, frames.content_offset)
 
     def _make_room(self, name: bytes, size: int, large: bool) -> None:

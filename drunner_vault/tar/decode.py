@@ -46,7 +46,7 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class BufferedSource(Source, Protocol):
+class WindowedSource(Source, Protocol):
     """One that has bytes in memory, where a reader may look at what comes next."""
 
     def window(self) -> tuple[bytes, int]:
@@ -73,7 +73,7 @@ class TarReader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._buffered = source if isinstance(source, BufferedSource) else None
+        self._windowed = source if isinstance(source, WindowedSource) else None
         self._unread = 0
         self._padding = 0
         self.position = 0
@@ -111,9 +111,9 @@ class TarReader:
                 pass
         if self._padding:
             self._exactly(self._padding)
-        return (self._buffered and self._familiar(self._buffered)) or self._unfamiliar()
+        return (self._windowed and self._familiar(self._windowed)) or self._unfamiliar()
 
-    def _familiar(self, source: BufferedSource) -> Member | None:
+    def _familiar(self, source: WindowedSource) -> Member | None:
         """The next member, if it is told at sight."""
         found = familiar_file(*source.window())
         if found is None:

@@ -30,7 +30,7 @@ _TYPE_FLAG = {
     Kind.FIFO: b"6",
 }
 _OCTAL_7 = 0o7777777
-_OCTAL_11 = 0o77777777777
+OCTAL_11 = 0o77777777777  # the most that eleven octal digits hold: seconds, and bytes of content
 _NAME_SIZE = 100
 SPACES = 8 * 0x20  # what a header's checksum counts its own field as
 ACL_XATTRS = {"system.posix_acl_access": "SCHILY.acl.access", "system.posix_acl_default": "SCHILY.acl.default"}
@@ -71,7 +71,7 @@ def encode_header(entry: Entry, name: bytes, link: bytes | None = None, *, escap
         stored = len(sparse_map) + entry.data_size
     elif kind is not Kind.FILE:
         stored = 0
-    if stored > _OCTAL_11:
+    if stored > OCTAL_11:
         records[b"size"] = b"%d" % stored
     fields = _fields(_TYPE_FLAG[kind], mode, uid, gid, target, device)
     block = _ustar_block(fields, shown, stored, mtime_ns // 10**9)
@@ -87,13 +87,13 @@ def _records(entry: Entry, shown: bytes, target: bytes, escaped: bool) -> dict[b
     """The PAX records this entry needs."""
     _, _, _, uid, gid, _, mtime_ns, _, _, xattrs, _ = entry
     records: dict[bytes, bytes] = {}
-    if len(shown) > _NAME_SIZE or not shown.isascii():
+    if _needs_record(shown):
         records[b"path"] = shown
-    if len(target) > _NAME_SIZE or not target.isascii():
+    if target and _needs_record(target):
         records[b"linkpath"] = target
     if records and not (_is_utf8(shown) and _is_utf8(target)):
         records[b"hdrcharset"] = b"BINARY"
-    if mtime_ns % 10**9 or not 0 <= mtime_ns <= _OCTAL_11 * 10**9:
+    if mtime_ns % 10**9 or not 0 <= mtime_ns <= OCTAL_11 * 10**9:
         records[b"mtime"] = _decimal_seconds(mtime_ns)
     if uid > _OCTAL_7:
         records[b"uid"] = b"%d" % uid
@@ -112,6 +112,10 @@ def _attribute_records(xattrs: Mapping[str, bytes], escaped: bool) -> dict[bytes
         if attribute in ACL_XATTRS and (text := acl_text(value)):
             records[ACL_XATTRS[attribute].encode()] = text
     return records
+
+
+def _needs_record(value: bytes) -> bool:
+    return len(value) > _NAME_SIZE or not value.isascii()
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -204,12 +208,12 @@ _EXTENDED = _fields(b"x", 0o644, 0, 0, b"", (0, 0))  # what carries PAX records
 def _ustar_block(fields: _Fields, shown: bytes, stored: int, seconds: int) -> bytes:
     """One 512-byte ustar header with its checksum; fields that do not fit are cut, for PAX records to replace."""
     owner, tail, checksum = fields
-    stored = min(stored, _OCTAL_11)
-    if not 0 <= seconds <= _OCTAL_11:
-        seconds = 0 if seconds < 0 else _OCTAL_11
+    stored = min(stored, OCTAL_11)
+    if not 0 <= seconds <= OCTAL_11:
+        seconds = 0 if seconds < 0 else OCTAL_11
     name = shown if len(shown) <= _NAME_SIZE and shown.isascii() else _field(shown)
     start = b"%b%b%011o\0%011o\0" % (name.ljust(_NAME_SIZE, b"\0"), owner, stored, seconds)
-    return b"%b%06o\0 %b" % (start, (adler32(start) & 0xFFFF) - 1 + checksum, tail)  # as byte_sum, since it is ASCII
+    return b"%b%06o\0 %b" % (start, byte_sum(start) + checksum, tail)
 
 
 _ACL_VERSION = 2

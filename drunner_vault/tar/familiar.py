@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from drunner_vault.tar.encode import BLOCK, encode_header
+from drunner_vault.tar.encode import BLOCK, OCTAL_11, encode_header
 from drunner_vault.tar.entry import Entry, Kind
 
 _SECOND = 10**9
 _MAX_MODE = 0o7777
-_MAX_MTIME = 0o77777777777 * _SECOND  # of a ustar header
+_MAX_MTIME = OCTAL_11 * _SECOND
 _MTIME = b" mtime="  # after the length of its record, which has two digits
 _RECORD = 64  # bytes: more than such a record has
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from drunner_vault.engine.hosttree.channel import Helper
+from drunner_vault.engine.hosttree.helper import Helper
 from drunner_vault.tar import Entry, Kind
 
 LARGEST = 64 << 10  # bytes of a file that is made this way

@@ -14,17 +14,14 @@ import contextlib
 import os
 
 from drunner_vault.engine.hosttree.channel import Channel, serve
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+from drunner_vault.engine.hosttree.newfiles import CREATE, write_all
 
 
 def make(directory: int, name: bytes, mode: int, uid: int, gid: int, mtime_ns: int, data: bytes) -> None:
     """A regular file that must not exist yet, with all it has. Raises OSError."""
-    fd = os.open(name, _CREATE, 0o600, dir_fd=directory)
+    fd = os.open(name, CREATE, 0o600, dir_fd=directory)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, data)
         # the owner first, since changing it clears setuid bits; the time last
         os.fchown(fd, uid, gid)
         os.fchmod(fd, mode)

@@ -10,11 +10,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from drunner_vault.durable import storage_error
-from drunner_vault.engine.hosttree.channel import Helper
+from drunner_vault.engine.hosttree.gatherer_process import PlainEntry
+from drunner_vault.engine.hosttree.helper import Helper
 from drunner_vault.engine.hosttree.reader import OpenFile, Place, TreeReader
 from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.tar import Entry, Kind, Segment
@@ -22,49 +22,44 @@ from drunner_vault.tar.entry import NO_XATTRS
 
 _START = 250  # small files, before a process is started to read the others
 _HAND_OVER = 2000  # small files, by when it is ready
-_Plain = tuple[
-    bytes, str, int, int, int, int, int, bytes, tuple[int, int], dict[str, bytes] | None, list[tuple[int, int]] | None
-]
 _KINDS = {kind.value: kind for kind in Kind}
 
 
 def read_tree(root: Path, report: Report, note: Report) -> Iterator[TreeItem]:
     """As TreeReader: each entry with its stored data, which must be read before the next entry is asked for."""
     reader = TreeReader(root, report, note)
-    with contextlib.ExitStack() as stack:
-        gatherer: _Gatherer | None = None
-        asked = False
-        items = stack.enter_context(contextlib.closing(iter(reader)))
+    with contextlib.closing(iter(reader)) as items:
         for item in items:
             yield item
-            if gatherer is None and reader.small_files >= _START:
-                gatherer = stack.enter_context(_Gatherer(root, report, note))
-            if gatherer and not asked and reader.small_files >= _HAND_OVER:
-                asked = True
-                if gatherer.ready():
-                    yield from gatherer.after(reader.place(item[0]))
-                    return
+            if reader.small_files >= _START:
+                break
+        else:
+            return
+        with contextlib.closing(_Gatherer(root, report, note)) as gatherer:
+            for item in items:
+                yield item
+                if reader.small_files >= _HAND_OVER:
+                    break
+            else:
+                return
+            yield from gatherer.after(reader.place(item[0])) if gatherer.ready() else items
 
 
 class _Gatherer:
-    """A process that reads on from some place. Use as a context."""
+    """A process that reads on from some place."""
 
     def __init__(self, root: Path, report: Report, note: Report) -> None:
         self._root = root
         self._told = {b"R": report, b"N": note}
         self._helper = Helper("drunner_vault.engine.hosttree.gatherer_process", "reads small files")
 
-    def __enter__(self) -> _Gatherer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._helper.close()
-
     def ready(self) -> bool:
         """Whether there is such a process; else this one has to go on."""
         return self._helper.ready()
+
+    def close(self) -> None:
+        """End it."""
+        self._helper.close()
 
     def after(self, place: Place) -> Iterator[TreeItem]:
         """What comes after that place. Raises StorageError."""
@@ -113,14 +108,7 @@ def _items(batch: list[Any]) -> Iterator[TreeItem]:
         yield entry, (data,) if data else ()
 
 
-def plain(entry: Entry) -> _Plain:
-    """An entry, of built-in types only."""
-    xattrs = dict(entry.xattrs) or None
-    segments = None if entry.segments is None else [tuple(segment) for segment in entry.segments]
-    return (entry.path, entry.kind.value, *entry[2:9], xattrs, segments)  # type: ignore[return-value]
-
-
-def _entry(facts: _Plain) -> Entry:
+def _entry(facts: PlainEntry) -> Entry:
     path, kind, mode, uid, gid, size, mtime_ns, link, device, xattrs, segments = facts
     runs = None if segments is None else tuple(Segment(*segment) for segment in segments)
     return Entry(path, _KINDS[kind], mode, uid, gid, size, mtime_ns, link, device, xattrs or NO_XATTRS, runs)

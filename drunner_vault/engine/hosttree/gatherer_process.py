@@ -3,7 +3,7 @@
 It is sent one message, G size, (root, place), and answers with
 
     F size   a list of entries with their data: (path, mode, uid, gid, mtime in ns, data) for small files that have no
-             more to them, (entry as `plain` has it, data) for all else
+             more to them, (entry as `PlainEntry`, data) for all else
     O size   the entry of a file whose data is to be read from the descriptor that comes with it; T 0 answers when it
              has been
     R size   (path, problem), something to report; N size: (path, text), something to note
@@ -17,15 +17,24 @@ import os
 from pathlib import Path
 
 from drunner_vault.engine.hosttree.channel import Channel, serve
-from drunner_vault.engine.hosttree.gatherer import plain
 from drunner_vault.engine.hosttree.reader import OpenFile, Place, TreeReader
 from drunner_vault.engine.trees import Report
 from drunner_vault.errors import StorageError
 from drunner_vault.tar import Entry, Kind
 
+PlainEntry = tuple[
+    bytes, str, int, int, int, int, int, bytes, tuple[int, int], dict[str, bytes] | None, list[tuple[int, int]] | None
+]
 _BATCH_BYTES = 512 << 10
 _BATCH_FILES = 256
 _OPEN = 32  # files that wait to be read: what is opened long before may have changed
+
+
+def _plain(entry: Entry) -> PlainEntry:
+    """An entry, of built-in types only."""
+    xattrs = dict(entry.xattrs) or None
+    segments = None if entry.segments is None else [tuple(segment) for segment in entry.segments]
+    return (entry.path, entry.kind.value, *entry[2:9], xattrs, segments)  # type: ignore[return-value]
 
 
 class _Sender:
@@ -54,7 +63,7 @@ class _Sender:
         self._channel.give(letter, value, descriptor)
 
     def _send_open(self, entry: Entry, descriptor: int) -> None:
-        self.send(b"O", plain(entry), descriptor)
+        self.send(b"O", _plain(entry), descriptor)
         self._open += 1
         self._wait_for(_OPEN)
 
@@ -68,7 +77,7 @@ class _Sender:
         if entry.kind is Kind.FILE and not entry.xattrs and entry.segments is None:
             self._batch.append((entry.path, entry.mode, entry.uid, entry.gid, entry.mtime_ns, data))
         else:
-            self._batch.append((plain(entry), data))
+            self._batch.append((_plain(entry), data))
         self._bytes += len(data)
         if self._bytes > _BATCH_BYTES or len(self._batch) == _BATCH_FILES:
             self._flush()

@@ -145,9 +145,10 @@ class TreeReader:
         links = [(device, inode, path) for (device, inode), path in self._links.items()]
         return Place(last.path, last.kind is Kind.DIRECTORY, links)
 
-    def _walk(self, enter: Callable[[], Iterator[TreeItem]]) -> Generator[TreeItem]:
+    def _walk(self, enter: Callable[[], TreeItem | None]) -> Generator[TreeItem]:
         try:
-            yield from enter()
+            if (first := enter()) is not None:
+                yield first
             while self._levels:
                 level = self._levels[-1]
                 for name in level.names:
@@ -164,13 +165,13 @@ class TreeReader:
             while self._levels:
                 self._levels.pop().close()
 
-    def _begin(self) -> Iterator[TreeItem]:
+    def _begin(self) -> TreeItem:
         """Enter the root, which is the first entry."""
         self._enter_root()
         fd = self._levels[-1].fd
-        yield self._entry(b"", os.fstat(fd), fd), ()
+        return self._entry(b"", os.fstat(fd), fd), ()
 
-    def _return_to(self, place: Place) -> Iterator[TreeItem]:
+    def _return_to(self, place: Place) -> None:
         """Enter the root and the directories below it that lead to the place, which are no entries any more."""
         self._links = {(device, inode): path for device, inode, path in place.links}
         names = place.path.split(b"/") if place.path else []
@@ -184,7 +185,6 @@ class TreeReader:
             except OSError as cause:
                 self._report(path, _problem(cause))
                 break
-        yield from ()
 
     def _enter_root(self, after: bytes = b"") -> None:
         try:

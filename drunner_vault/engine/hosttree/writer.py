@@ -15,6 +15,7 @@ from pathlib import Path
 
 from drunner_vault.durable import storage_error
 from drunner_vault.engine.hosttree.filler import Filler
+from drunner_vault.engine.hosttree.newfiles import CREATE, write_all
 from drunner_vault.engine.trees import Report
 from drunner_vault.errors import DamagedArchive, VaultError
 from drunner_vault.tar import Entry, Kind, Segment
@@ -26,7 +27,6 @@ _START = 250  # small files, before a process is started to make the others
 _HAND_OVER = 1000  # small files, by when it is ready
 _WAITING = 64  # directories whose last files are being made
 _UNSAFE = frozenset((b"", b".", b".."))
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
@@ -131,7 +131,7 @@ class TreeWriter:
 
     def _large_file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
         """It is whole only when all is settled; errors may come with a later file, by this one's name."""
-        inner = os.open(name, _CREATE, 0o600, dir_fd=fd)
+        inner = os.open(name, CREATE, 0o600, dir_fd=fd)
 
         def finish() -> None:
             try:
@@ -160,11 +160,11 @@ class TreeWriter:
             self._finish(self._left.pop(0))
 
     def _file(self, fd: int, name: bytes, entry: Entry, content: Iterable[bytes]) -> None:
-        inner = os.open(name, _CREATE, 0o600, dir_fd=fd)
+        inner = os.open(name, CREATE, 0o600, dir_fd=fd)
         try:
             if entry.segments is None:
                 for piece in content:
-                    _write_all(inner, piece)
+                    write_all(inner, piece)
             else:
                 _write_runs(inner, entry.segments, content)
                 os.ftruncate(inner, entry.size)
@@ -327,12 +327,6 @@ def _escape(path: bytes) -> DamagedArchive:
 
 def _shown(path: bytes) -> str:
     return repr(os.fsdecode(path[:200]))
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _write_runs(fd: int, segments: tuple[Segment, ...], content: Iterable[bytes]) -> None:

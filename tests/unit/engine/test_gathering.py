@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from support.trees import make_odd_tree
 
 from drunner_vault.engine.hosttree.gatherer import read_tree
 from drunner_vault.engine.hosttree.reader import TreeReader
-from drunner_vault.engine.trees import Report
+from drunner_vault.engine.trees import Report, TreeItem
 from drunner_vault.errors import NotFound, StorageError
 from drunner_vault.tar import Entry
 
@@ -45,13 +46,17 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+def taken(items: Iterable[TreeItem]) -> list[Read]:
+    return [(entry, b"".join(content)) for entry, content in items]
+
+
 def directly(root: Path) -> list[Read]:
     """All of a tree, read by this process."""
-    return [(entry, b"".join(content)) for entry, content in TreeReader(root, never, never)]
+    return taken(TreeReader(root, never, never))
 
 
 def gathered(root: Path) -> list[Read]:
-    return [(entry, b"".join(content)) for entry, content in read_tree(root, never, never)]
+    return taken(read_tree(root, never, never))
 
 
 def gathered_with(
@@ -90,9 +95,9 @@ def test_reading_goes_on_from_any_entry(tmp_path: Path) -> None:
     for reached in range(len(everything)):
         first, second = TreeReader(tmp_path, never, never), TreeReader(tmp_path, never, never)
         items = iter(first)
-        entries = [(entry, b"".join(content)) for entry, content in (next(items) for _ in range(reached + 1))]
+        entries = taken(itertools.islice(items, reached + 1))
         items.close()
-        rest = [(entry, b"".join(content)) for entry, content in second.after(first.place(entries[-1][0]))]
+        rest = taken(second.after(first.place(entries[-1][0])))
         assert entries + rest == everything
 
 

@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from support.processes import open_files
 
 from drunner_vault.stores.ssh.channel import Channel, Gone, Malformed
 
@@ -131,7 +131,7 @@ def test_signs_of_life_do_not_wait_for_a_reader_that_has_fallen_asleep(ends: End
 
 
 def test_nothing_is_left_open(ends: Ends) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     with ends.near.alive():
         ends.near.send(ask="check")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files() == before
