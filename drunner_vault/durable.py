@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from drunner_vault.writebehind import BehindFile
 
 PARTIAL = ".partial"
+_TRIES = 100  # at a directory that others keep removing; more than that is something else, as a link to nowhere
 _SHOWN = 200  # bytes of a name in a hidden name for it: 255 are allowed in all
 _PASSING = (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EAGAIN, errno.EBUSY)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -104,6 +106,21 @@ def new_file(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
         file.commit()
     finally:
         file.close()
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory for root only. Others may be removing it at the same moment because it is empty."""
+    for _ in range(_TRIES):
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return
+        except FileNotFoundError:  # a directory above it went at the same moment
+            continue
+        except FileExistsError:  # a file; or a directory that was there, and went before it was seen to be one
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(path.lstat().st_mode):
+                    raise
+    path.mkdir(mode=0o700, parents=True)
 
 
 def make_directories(path: Path, below: Path, mode: int = 0o700) -> None:

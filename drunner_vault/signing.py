@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import fnmatch
 import hashlib
-import shlex
+import re
 import struct
 import textwrap
 from collections.abc import Iterator
@@ -110,48 +111,135 @@ def verify(armored: bytes, message: bytes) -> SignerKey:
     return SignerKey(public)
 
 
-class AllowedSigners:
-    """The signers a person trusts, from a file as ssh-keygen reads it."""
+@dataclass(frozen=True)
+class AllowedSigner:
+    """One line of a file of allowed signers.
 
-    def __init__(self, text: str, source: str) -> None:
-        """Raises BadKey, naming the line, for what cannot be read."""
-        self._principals: dict[bytes, list[str]] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                principal, blob = _allowed(line, f"{source}, line {number}")
-                if blob:
-                    self._principals.setdefault(blob, []).append(principal)
+    principals: host names or patterns, as written.
+    valid_after, valid_before: the period in which the key is valid; None where the line gives no limit.
+    """
 
-    def allows(self, key: SignerKey, host: str) -> bool:
-        """Whether this key is trusted to sign archives of this host: its principals are names, or patterns with * and
-        ?."""
-        patterns = ",".join(self._principals.get(key.blob, ())).split(",")
-        return any(fnmatch.fnmatchcase(host, pattern) for pattern in patterns if pattern)
+    key: SignerKey
+    principals: tuple[str, ...]
+    valid_after: dt.datetime | None = None
+    valid_before: dt.datetime | None = None
 
-    def only(self) -> SignerKey:
-        """The one key there is. Raises BadKey if there are none or several."""
-        if len(self._principals) != 1:
-            raise BadKey(
-                "exactly one signer of archives was expected, an Ed25519 key",
-                'give one line as `drunner-vault key signer` prints it: NAME namespaces="…" ssh-ed25519 AAAA…',
-            )
-        return SignerKey(next(iter(self._principals)))
+    def matches(self, host: str) -> bool:
+        """Return True if the principals cover this host: names, patterns with `*` and `?`, and `!` to exclude."""
+        excluded = any(fnmatch.fnmatchcase(host, item[1:]) for item in self.principals if item.startswith("!"))
+        return not excluded and any(fnmatch.fnmatchcase(host, item) for item in self.principals)
+
+    def names(self, host: str) -> bool:
+        """Return True if the line is for this host alone: one principal, and no pattern."""
+        return self.principals == (host,) and is_literal(host)
+
+    @property
+    def is_literal(self) -> bool:
+        """Return True if the line names exactly one host."""
+        return len(self.principals) == 1 and is_literal(self.principals[0])
+
+    def is_valid(self, moment: dt.datetime | None) -> bool:
+        """Return True if the key was valid at a moment. Without a moment, True if it was never retired."""
+        if moment is None:
+            return self.valid_before is None
+        return not (
+            (self.valid_after is not None and moment < self.valid_after)
+            or (self.valid_before is not None and moment >= self.valid_before)
+        )
 
 
-def _allowed(line: str, where: str) -> tuple[str, bytes | None]:
-    """Who a line of allowed signers is about, and the key; no key if it is not meant for archives, or not Ed25519."""
+def is_literal(principal: str) -> bool:
+    """Return True if a principal is a name and not a pattern."""
+    return bool(principal) and not set(principal) & set("*?!,[]")
+
+
+def parse_allowed_signers(text: str, source: str) -> list[AllowedSigner]:
+    """Parse a file of allowed signers, as ssh-keygen reads it: the lines that are for archives and for Ed25519 keys.
+
+    Source: ssh-keygen(1), "ALLOWED SIGNERS". Raises BadKey, naming the line, for what cannot be read.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            signer = _allowed(line, f"{source}, line {number}")
+            if signer:
+                found.append(signer)
+    return found
+
+
+def parse_allowed_signer(line: str) -> AllowedSigner:
+    """Parse a single line. Raises BadKey if it is not exactly one signer of archives with an Ed25519 key."""
+    found = parse_allowed_signers(line, "the signer")
+    if len(found) != 1:
+        raise BadKey(
+            "expected exactly one signer of archives with an Ed25519 key",
+            'use one line as printed by `drunner-vault key signer`: NAME namespaces="…" ssh-ed25519 AAAA…',
+        )
+    return found[0]
+
+
+def retired_line(line: str, moment: dt.datetime) -> str:
+    """Return a line of allowed signers with `valid-before` set, so that the key is not valid from then on."""
+    fields = _FIELD.findall(line.strip())
+    at = next(index for index, field in enumerate(fields) if field.startswith(_KEY_TYPES))
+    options = [option for option in _split_options(",".join(fields[1:at])) if not option.startswith("valid-before=")]
+    options.append(f'valid-before="{moment.astimezone(dt.UTC):%Y%m%d%H%M%SZ}"')
+    return " ".join([fields[0], ",".join(options), *fields[at:]])
+
+
+_FIELD = re.compile(r'(?:[^\s"]|"[^"]*")+')
+_OPTION = re.compile(r'(?:[^,"]|"[^"]*")+')
+_KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
+
+
+def _split_options(text: str) -> list[str]:
+    return _OPTION.findall(text)
+
+
+def _allowed(line: str, where: str) -> AllowedSigner | None:
+    """The signer of a line; None if the line is not for archives, or the key is not Ed25519."""
     try:
-        fields = shlex.split(line)
-        at = next(index for index, field in enumerate(fields) if field.startswith(("ssh-", "ecdsa-", "sk-")))
+        fields = _FIELD.findall(line)
+        at = next(index for index, field in enumerate(fields) if field.startswith(_KEY_TYPES))
         blob = base64.b64decode(fields[at + 1], validate=True)
         if at == 0 or next(_each_string(blob)).decode() != fields[at] or len(blob) > _LONGEST_KEY:
             raise ValueError("no name before the key, or a key of another type")
+        options = _options(fields[1:at])
+        principals = tuple(filter(None, fields[0].strip('"').split(",")))
+        after, before = (_moment(options[name]) if name in options else None for name in _VALIDITY)
     except (ValueError, StopIteration, IndexError, struct.error, binascii.Error) as cause:
-        raise BadKey(f"{where} is no allowed signer", 'a line is: NAME namespaces="…" ssh-ed25519 AAAA…') from cause
-    options = ",".join(fields[1:at])
-    limited = "namespaces=" in options and NAMESPACE not in options
-    foreign = fields[at].encode() != _KEY_TYPE or any(word in options for word in ("cert-authority", "valid-"))
-    return fields[0], None if limited or foreign else blob
+        raise BadKey(
+            f"{where} is not a valid allowed signer", 'a line is: NAME namespaces="…" ssh-ed25519 AAAA…'
+        ) from cause
+    namespaces = options.get("namespaces")
+    for_archives = namespaces is None or any(fnmatch.fnmatchcase(NAMESPACE, item) for item in namespaces.split(","))
+    foreign = options.keys() - {"namespaces", *_VALIDITY}  # certificates, and what later versions of OpenSSH add
+    if not for_archives or foreign or fields[at].encode() != _KEY_TYPE or not principals:
+        return None
+    return AllowedSigner(SignerKey(blob), principals, after, before)
+
+
+_VALIDITY = ("valid-after", "valid-before")
+
+
+def _options(fields: list[str]) -> dict[str, str]:
+    """The options of a line by name, in lower case; a flag has an empty value."""
+    found: dict[str, str] = {}
+    for option in _split_options(",".join(fields)):
+        name, _, value = option.partition("=")
+        found[name.lower()] = value.strip('"')
+    return found
+
+
+def _moment(text: str) -> dt.datetime:
+    """A time as ssh-keygen reads it: YYYYMMDD[HHMM[SS]], with Z in UTC, else in the local time zone."""
+    zone = dt.UTC if text.endswith(("Z", "z")) else None
+    digits = text.rstrip("Zz")
+    layout = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}.get(len(digits))
+    if layout is None or not digits.isascii() or not digits.isdigit():
+        raise ValueError(f"{text} is not a valid time")
+    naive = dt.datetime.strptime(digits, layout)  # noqa: DTZ007 (the zone is added below)
+    return naive.replace(tzinfo=zone) if zone else naive.astimezone()
 
 
 def _signed_data(message: bytes) -> bytes:

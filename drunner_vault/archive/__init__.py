@@ -8,7 +8,17 @@ from drunner_vault.archive.manifest import ImageRecord, Manifest, ServiceRecord,
 from drunner_vault.archive.reader import ArchiveReader
 from drunner_vault.archive.root import Root
 from drunner_vault.archive.seekable import SeekableArchive
-from drunner_vault.archive.sidecar import HashingSink, Sidecar, differences, parse_sidecar, parse_sidecar_head
+from drunner_vault.archive.sidecar import (
+    HashingSink,
+    Head,
+    Place,
+    Rest,
+    Sidecar,
+    SidecarHead,
+    differences,
+    parse_sidecar,
+    parse_sidecar_head,
+)
 from drunner_vault.archive.trailer import is_padded_size
 from drunner_vault.archive.writer import ArchiveWriter, WriterOptions
 
@@ -20,13 +30,17 @@ __all__ = [
     "ArchiveReader",
     "ArchiveWriter",
     "HashingSink",
+    "Head",
     "ImageRecord",
     "Manifest",
     "MemberRow",
+    "Place",
+    "Rest",
     "Root",
     "SeekableArchive",
     "ServiceRecord",
     "Sidecar",
+    "SidecarHead",
     "Sink",
     "VolumeRecord",
     "WriterOptions",

@@ -52,6 +52,10 @@ class Fields:
         """A list of whole numbers that are not negative; empty if it is missing."""
         return tuple(Fields({"": item}).number("") for item in self._of(list, key, []))
 
+    def items(self, key: str) -> tuple[Any, ...]:
+        """A list of any values."""
+        return tuple(self._of(list, key, None))
+
     def objects(self, key: str) -> list[Fields]:
         """A list of objects; empty if it is missing."""
         return [Fields(item) for item in self._of(list, key, [])]

@@ -110,8 +110,7 @@ def command(
     host = service_host(output)
     chosen = chosen_recipients(recipients, recipient_files, unencrypted=unencrypted)
     key = wiring.trust(os.environ).signing_key()
-    name, signer = os.uname().nodename, key.public().fingerprint
-    choices = BackupChoices(chosen, Embed(images), level, threads, name, key.sign, signer, sidecar, bandwidth)
+    choices = BackupChoices(chosen, Embed(images), level, threads, os.uname().nodename, key.sign, sidecar, bandwidth)
     places = known_places()
 
     def back_up() -> BackupReport:

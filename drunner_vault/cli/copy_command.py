@@ -16,8 +16,11 @@ from drunner_vault.cli.common import common_options, known_places, retention_opt
 from drunner_vault.cli.output import Output, one_line, size
 
 if TYPE_CHECKING:
+    from drunner_vault.catalog.archive import Archive
+    from drunner_vault.catalog.identity import StoreRoot
     from drunner_vault.stores.store import Store
     from drunner_vault.workflows.archives.copy import Lock
+    from drunner_vault.workflows.archives.places import Places
 
 
 @click.command("copy", epilog="Example: drunner-vault copy s3://backups ssh://offsite/srv/backups")
@@ -32,36 +35,54 @@ def command(
 ) -> int:
     """Copy archives to STORE, byte for byte; no key is needed.
 
-    SOURCE is an archive, PLACE/latest, or a store, of which all complete archives are copied that STORE does not have.
-    What has a sidecar is held against it on the way. A store that locks archives does so until retention (--keep-…, or
-    the settings) lets them go. Exits 1 if an archive could not be copied (others are all the same), 3 if there was
-    nothing to copy.
+    SOURCE is an archive, PLACE/latest, or a store. Of a store, all complete archives are copied that a key accepted on
+    this host has signed and that STORE does not have; others only when you name them. Every byte is compared with the
+    sidecar on the way. A store that locks archives does so until retention (--keep-…, or the settings) no longer keeps
+    them. Exits 1 if an archive could not be copied (the others are), 3 if there was nothing to copy.
     """
-    from drunner_vault.catalog.catalog import archives
-    from drunner_vault.stores.readonly import ReadOnlyStore
+    from drunner_vault import wiring
+    from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.wiring.stores import copying
     from drunner_vault.workflows.archives.copy import Target, copy_archives, copy_one
     from drunner_vault.workflows.archives.finding import find_archive, is_one_archive
+    from drunner_vault.workflows.archives.recording import locate
 
     output = Output(as_json=as_json, long=True)
     places = known_places()
     address = places.address(store)
-    opened = places.open(address)
-    guard = partial(copying, os.environ)
-    target = Target(opened, host or os.uname().nodename, guard, _lock(opened, address.store, keep, output))
+    root = places.writable_root(address)
+    sign = wiring.trust(os.environ).signing_key().sign
+    lock = _lock(root.store, address.store, keep, output)
+    target = Target(root, sign, host or os.uname().nodename, partial(copying, os.environ), SYSTEM_CLOCK, lock)
     with output.progress() as progress:
         if is_one_archive(places, source):
-            report = copy_one(find_archive(places, source), target, progress)
+            found = find_archive(places, source)
+            report = copy_one(found, locate(places, found), partial(_present, places, root), target, progress)
         else:
-            origin = ReadOnlyStore(places.store(source))
-            chosen = archives(origin, service=service, host=host)
-            report = copy_archives(origin, chosen, archives(target.store), target, progress)
+            origin = places.root(places.address(source))
+            chosen = places.catalog(origin, service=service, host=host).archives
+            present = places.catalog(root).archives
+            report = copy_archives(origin, chosen, present, target, progress)
     output.document(asdict(report))
     for item in report.copied:
         output.done(f"{item.archive}: {size(item.bytes)}, copied from {item.source}")
+    for line in report.skipped:
+        output.notice(one_line(line))
     for failure in report.failed:
         print(one_line(f"error: {failure}"), file=sys.stderr)
     return 1 if report.failed else 0 if report.copied else 3
+
+
+def _present(places: Places, root: StoreRoot, directory: str) -> Sequence[Archive]:
+    """The archives in a directory of a store; none if it may not be listed."""
+    from dataclasses import replace
+
+    from drunner_vault.errors import AccessDenied
+
+    try:
+        return places.catalog(replace(root, prefix=directory)).archives
+    except AccessDenied:
+        return ()
 
 
 def _lock(store: Store, name: str, keep: dict[str, str | int], output: Output) -> Lock:

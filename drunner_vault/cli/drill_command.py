@@ -68,20 +68,24 @@ def command(
     and shown by `archives`. Exits 1 if the service does not come back.
     """
     from drunner_vault import wiring
+    from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.engine.trees import Access
     from drunner_vault.errors import DrillFailed
     from drunner_vault.memory import expect_bulk_work
     from drunner_vault.workflows.archives.finding import find_to_restore
+    from drunner_vault.workflows.archives.recording import Recorder, locate
     from drunner_vault.workflows.drilling.drill import PASSED, DrillChoices, drill
 
     expect_bulk_work()
     output = Output(as_json=as_json, long=True)
     host = service_host(output)
-    archive, _ = find_to_restore(known_places(), source, service)
+    places = known_places()
+    archive, _ = find_to_restore(places, source, service)
+    recorder = Recorder(locate(places, archive), wiring.trust(os.environ), SYSTEM_CLOCK)
     choices = DrillChoices(timeout, image, Access(volume_access))
     with output.progress() as progress:
         trust = None if any_sender else wiring.trust(os.environ)
-        report = drill(host, archive, choices, offered_identities(identity_files), asker(), trust, progress)
+        report = drill(host, archive, choices, offered_identities(identity_files), asker(), trust, progress, recorder)
     output.document(asdict(report))
     for line in report.refused:
         output.notice(f"refused: {line}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
@@ -14,10 +14,10 @@ from drunner_vault.cli.common import common_options
 from drunner_vault.cli.output import Output, one_line
 
 if TYPE_CHECKING:
-    from drunner_vault.catalog.catalog import Archive
+    from drunner_vault.catalog.catalog import Catalog
+    from drunner_vault.catalog.identity import StoreRoot
     from drunner_vault.config import Settings
     from drunner_vault.errors import VaultError
-    from drunner_vault.workflows.archives.places import Places
     from drunner_vault.workflows.unattended.health import HealthReport
     from drunner_vault.workflows.unattended.history import Run
     from drunner_vault.workflows.unattended.reporting import Reporting
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 @click.option("--scheduled", is_flag=True, help="Say only what is new; as timers and cron call it.")
 @common_options
 def command(notify: bool, quiet: bool, scheduled: bool, as_json: bool) -> int:
-    """Say whether backups are as they should be, a line for each problem; made for monitoring.
+    """Check that backups are recent, verified and complete: one line for each problem; made for monitoring.
 
-    Looks into the stores of all jobs: a problem is a service whose newest good archive is too old, or was verified too
-    long ago, a store that cannot be looked into, a job that was not run when it was due, or never though its services
-    have no archive, a last run that failed or was killed, and a message that could not be delivered. Exits 1 if there
-    is any.
+    Reads the stores of all jobs. Only proven archives of this host's own series count. A problem is a service whose
+    newest good archive is too old or was verified too long ago, a store that cannot be read or is not the one that this
+    host knows, archives that are not signed yet, archives with this host's key that its history does not know, a job
+    that did not run when it was due, a last run that failed or was killed, and a message that could not be delivered.
+    Exits 1 if there is any. Archives of others in this host's directories are listed as notices.
     """
     from drunner_vault import wiring
     from drunner_vault.wiring import unattended
@@ -60,6 +61,8 @@ def command(notify: bool, quiet: bool, scheduled: bool, as_json: bool) -> int:
     for problem in report.problems if not nothing_new else ():
         if problem.key not in known_before:
             output.text(one_line(problem.text))
+    for notice in report.notices if not quiet else ():
+        output.notice(one_line(notice.text))
     if report.healthy and not quiet:
         output.text(f"all is well: {len(known.jobs)} jobs, {len(report.services)} services in their stores")
     return 0 if report.healthy else 1
@@ -69,7 +72,7 @@ def _examine(known: Settings, reporting: Reporting) -> HealthReport:
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.errors import StorageError
     from drunner_vault.wiring import unattended
-    from drunner_vault.wiring.stores import places
+    from drunner_vault.wiring.stores import host_memory, places
     from drunner_vault.workflows.unattended.alarms import Problem
     from drunner_vault.workflows.unattended.health import HealthContext, examine, started_last
     from drunner_vault.workflows.unattended.history import latest_of
@@ -85,24 +88,28 @@ def _examine(known: Settings, reporting: Reporting) -> HealthReport:
         runs = reporting.history.runs()
     except StorageError as error:
         faults = [Problem("storage", error.message)]
+    known_stores = places(os.environ, Output().notice, impatient=True)
+
+    @cache
+    def root_of(store: str) -> StoreRoot:
+        return known_stores.decisive_root(known_stores.address(store))
+
+    def catalog(store: str) -> Catalog:
+        return known_stores.catalog(root_of(store), host=os.uname().nodename)
+
     context = HealthContext(
         now,
         unattended.installed_since(os.environ),
         latest_of(runs),
         started_last(runs),
         frozenset(run.job for run in reporting.history.now_running() if run.task == JOB),
-        partial(_archives, places(os.environ, Output().notice, impatient=True)),
+        catalog,
+        lambda store: host_memory(os.environ, known_stores, root_of(store)),
         reporting.kept,
     )
     report = examine(unattended.watched_jobs(os.environ, known, reporting.watch.read().seen, now), context)
     report.problems += faults
     return report
-
-
-def _archives(places: Places, store: str) -> list[Archive]:
-    from drunner_vault.catalog.catalog import archives
-
-    return archives(places.store(store), host=os.uname().nodename)
 
 
 def _faulty(faults: Sequence[VaultError]) -> HealthReport:
@@ -118,4 +125,5 @@ def _document(report: HealthReport) -> dict[str, object]:
     return {
         "problems": [asdict(problem) for problem in report.problems],
         "services": [asdict(item) for item in report.services],
+        "notices": [asdict(item) for item in report.notices],
     }

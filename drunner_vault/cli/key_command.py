@@ -82,21 +82,84 @@ def signer(as_json: bool) -> None:
 
 @command.command("trust", epilog="Example: drunner-vault key trust other-host.signer")
 @click.argument("signer", metavar="LINE|FILE")
+@click.option("--pattern", is_flag=True, help="Accept patterns or several hosts; good for opening archives only.")
 @common_options
-def trust(signer: str, as_json: bool) -> None:
-    """Trust a signer: archives it made may be restored here.
+def trust(signer: str, pattern: bool, as_json: bool) -> None:
+    """Trust a signer: archives it made for its host may be restored on this host, and count in stores.
 
-    Give the line that `key signer` printed on the host that makes the archives, a file that holds it, or - for
-    standard input. A public key alone (ssh-ed25519 AAAA…) is trusted for archives of any host. Exits 3 if it is
-    trusted already.
+    Use the line that `key signer` printed on the host that makes the archives, a file that holds it, or - for standard
+    input. The command prints the host name that the line is for: check that it is the right one. Exits 3 if the signer
+    is trusted already.
     """
     from drunner_vault import wiring
 
     output = Output(as_json=as_json)
     line = signer if "ssh-ed25519" in signer else _read_line(signer)
-    added = wiring.trust(os.environ).add(line)
-    output.document({"fingerprint": added.fingerprint})
-    output.done(f"{added.fingerprint} is trusted here")
+    added = wiring.trust(os.environ).add(line.strip(), pattern=pattern)
+    hosts = ",".join(added.principals)
+    output.document({"fingerprint": added.key.fingerprint, "hosts": list(added.principals), "counts": added.is_literal})
+    purpose = "" if added.is_literal else ", for opening archives only"
+    output.text(f"{added.key.fingerprint} is trusted for host {hosts}{purpose}")
+
+
+@command.command("signers", epilog="Example: drunner-vault key signers")
+@common_options
+def signers(as_json: bool) -> None:
+    """List the signers that this host trusts: its own key, those added by `key trust`, and those of the settings."""
+    from drunner_vault import wiring
+    from drunner_vault.clock import isoformat
+
+    output = Output(as_json=as_json)
+    trust = wiring.trust(os.environ)
+    own = trust.signing_key().public()
+    rows = [(own.fingerprint, trust.host, "this host", "")]
+    for item in trust.signers():
+        use = "counts" if item.is_literal else "opens archives only"
+        retired = isoformat(item.valid_before) if item.valid_before else ""
+        rows.append((item.key.fingerprint, ",".join(item.principals), use, retired))
+    names = ("fingerprint", "hosts", "use", "retired")
+    output.document({"signers": [dict(zip(names, row, strict=True)) for row in rows]})
+    output.table(("FINGERPRINT", "HOSTS", "USE", "RETIRED"), [(*row[:3], row[3] or "-") for row in rows])
+
+
+@command.command("retire", epilog="Example: drunner-vault key retire SHA256:n8Sb…")
+@click.argument("signer", metavar="FINGERPRINT|LINE")
+@common_options
+def retire(signer: str, as_json: bool) -> None:
+    """Retire the key of another host: what it signs from now on does not count any more.
+
+    Archives that appeared in their store before now keep their worth, by the store's clock. If the host has another key
+    that is trusted on this host, they belong to the series of that key. Exits 3 if the key is retired already.
+    """
+    from drunner_vault import wiring
+    from drunner_vault.clock import SYSTEM_CLOCK
+
+    output = Output(as_json=as_json)
+    lines = wiring.trust(os.environ).retire(signer.strip(), SYSTEM_CLOCK.now())
+    fingerprint = lines[0].key.fingerprint
+    output.document({"fingerprint": fingerprint, "hosts": sorted({host for line in lines for host in line.principals})})
+    output.text(f"{fingerprint} is retired")
+
+
+@command.command("rotate", epilog="Example: drunner-vault key rotate")
+@common_options
+def rotate(as_json: bool) -> None:
+    """Replace this host's signing key, and retire the old one.
+
+    What the old key has signed until now keeps its worth. Other hosts that trust this one need the new line, and
+    `key retire` for the old key. Print a new recovery kit afterwards.
+    """
+    from drunner_vault import wiring
+    from drunner_vault.clock import SYSTEM_CLOCK
+
+    wiring.require_root()
+    output = Output(as_json=as_json)
+    trust = wiring.trust(os.environ)
+    old, new = trust.rotate(SYSTEM_CLOCK.now())
+    line = trust.signer_line()
+    output.document({"retired": old.fingerprint, "fingerprint": new.fingerprint, "signer": line})
+    output.text(line)
+    output.notice(f"{old.fingerprint} is retired; on other hosts: drunner-vault key trust LINE, then key retire it")
 
 
 def _read_line(signer: str) -> str:

@@ -61,7 +61,8 @@ def rehearse_command(
     with output.progress() as progress:
         for name in names:
             try:
-                reports.append(rehearse(places.store(name), wanted, offered, trust, SYSTEM_CLOCK, progress, full=full))
+                catalog = places.catalog(places.root(places.address(name)))
+                reports.append(rehearse(catalog, wanted, offered, trust, SYSTEM_CLOCK, progress, full=full))
             except StorageError as error:
                 if len(names) == 1:
                     raise

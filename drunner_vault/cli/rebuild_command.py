@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,7 @@ from drunner_vault.cli.common import (
 from drunner_vault.cli.output import Output, one_line, size
 
 if TYPE_CHECKING:
+    from drunner_vault.catalog.catalog import Catalog
     from drunner_vault.workflows.moving.rebuild import RebuildPlan, RebuildReport, ServiceOutcome
 
 _PLAN = ("SERVICE", "CREATED", "SIZE", "CONTENT", "", "WHY")
@@ -72,21 +73,42 @@ def command(
         raise BadUsage("--services names none", "leave it out for all of them, or separate names by commas")
     wish = Wish(old_host, names, replace, Access(volume_access))
     keys = Keys(offered_identities(identity_files), asker(), None if any_sender else wiring.trust(os.environ))
-    opened = known_places().store(store)
-    plan = plan_rebuild(host, opened, wish, keys)
+    places = known_places()
+    root = places.root(places.address(store))
+    catalog = places.catalog(root, host=old_host)
+    catalog = catalog if catalog.archives else places.catalog(root)  # to say what there is
+    plan = plan_rebuild(host, catalog, wish, keys)
     if dry_run:
-        output.document(asdict(plan))
+        output.document(_plan_document(plan))
         _show(plan, output)
         return 1 if any(item.action == "impossible" for item in plan.services) else 0
     if output.interactive:
         _show(plan, output)
     with output.progress() as progress:
-        report = rebuild(host, opened, plan, wish, keys, progress, lambda outcome: _tell(outcome, output))
-    output.document({**asdict(report), "plan": asdict(plan)})
+        report = rebuild(host, catalog.root.store, plan, wish, keys, progress, lambda outcome: _tell(outcome, output))
+    output.document({**asdict(report), "plan": _plan_document(plan)})
     _sum_up(report, output)
+    _tell_old_keys(catalog, plan.host, output)
     if any(outcome.bad for outcome in report.services):
         return 1
     return 3 if all(outcome.verdict == HERE for outcome in report.services) else 0
+
+
+def _plan_document(plan: RebuildPlan) -> dict[str, Any]:
+    document = asdict(plan)
+    for item in document["services"]:
+        del item["appeared"]
+    return document
+
+
+def _tell_old_keys(catalog: Catalog, host: str, output: Output) -> None:
+    """Whoever has the old host's disks has its key: it should not count for new archives any more."""
+    own = catalog.signers.own
+    for key in sorted(catalog.signers.current(host) - ({own} if own else set()), key=lambda key: key.fingerprint):
+        output.notice(
+            f"the key of the old host still counts; when {host} is gone for good: drunner-vault key retire "
+            f"{key.fingerprint}"
+        )
 
 
 def _show(plan: RebuildPlan, output: Output) -> None:

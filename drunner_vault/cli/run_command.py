@@ -121,7 +121,7 @@ def _alone(job: JobSettings, reporting: Reporting) -> Iterator[None]:
 
     from drunner_vault.clock import SYSTEM_CLOCK
     from drunner_vault.errors import NoChange
-    from drunner_vault.wiring.history import vault_directory
+    from drunner_vault.wiring.settings import vault_directory
     from drunner_vault.workflows.unattended.history import SKIPPED, new_run
     from drunner_vault.workflows.unattended.jobs import JOB
     from drunner_vault.workflows.unattended.running import alone

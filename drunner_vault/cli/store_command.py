@@ -1,7 +1,8 @@
-"""store: about places for archives."""
+"""store: commands about stores themselves."""
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict
 
@@ -13,7 +14,7 @@ from drunner_vault.cli.output import Output, one_line
 
 @click.group(epilog="Example: drunner-vault store check s3://backups/production")
 def command() -> None:
-    """About places for archives."""
+    """Test stores, and say which store is at an address."""
 
 
 @command.command("check", epilog="Example: drunner-vault store check s3://backups/production")
@@ -41,3 +42,35 @@ def check(store: str, as_json: bool) -> int:
     if not tried:
         output.notice("nothing could be tried")
     return 0 if tried and not broken else 1
+
+
+@command.command("identity", epilog="Example: drunner-vault store identity /mnt/backups --accept")
+@click.argument("store")
+@click.option("--accept", is_flag=True, help="Accept STORE as the right one at its address from now on.")
+@common_options
+def identity(store: str, accept: bool, as_json: bool) -> None:
+    """Print the identity of STORE; with --accept, remember it for this address.
+
+    A store gets an identity from `init` or the first backup. A command fails if the store at a known address shows
+    another identity or none, as it does when a disk is not mounted, or if the identity is known from another address.
+    If that is right, because the store is new or was moved, accept it. A store without an identity gets one then.
+    """
+    from drunner_vault import wiring
+    from drunner_vault.catalog.identity import make_identity, read_identity
+    from drunner_vault.errors import NotFound
+    from drunner_vault.hoststate.known_stores import KnownStores
+    from drunner_vault.wiring.settings import vault_directory
+    from drunner_vault.wiring.stores import address_text
+
+    output = Output(as_json=as_json)
+    address = known_places().address(store)
+    opened = known_places().open(address)
+    found = read_identity(opened)
+    if accept:
+        wiring.require_root()
+        found = found or make_identity(opened)
+        KnownStores(vault_directory(os.environ)).accept(address_text(os.environ, address), found)
+    if not found:
+        raise NotFound(f"{opened.name} has no identity", "the first backup writes one, or --accept does")
+    output.document({"store": opened.name, "identity": found, "accepted": accept})
+    output.text(found)

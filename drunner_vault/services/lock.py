@@ -10,15 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from drunner_vault.durable import storage_error
+from drunner_vault.durable import make_directory, storage_error
 from drunner_vault.errors import BadServiceName, ServiceBusy
 from drunner_vault.services.names import check_service_name
-
-_TRIES = 100  # at a directory that others keep removing; more than that is something else, as a link to nowhere
 
 
 @contextlib.contextmanager
@@ -56,21 +53,6 @@ def locked_services(root: Path, doing: str) -> set[str]:
         except BadServiceName:  # not one of ours
             continue
     return busy
-
-
-def make_directory(path: Path) -> None:
-    """A directory for root only, which others may be removing at the same moment because it is empty."""
-    for _ in range(_TRIES):
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return
-        except FileNotFoundError:  # a directory above it went at the same moment
-            continue
-        except FileExistsError:  # a file; or a directory that was there, and went before it was seen to be one
-            with contextlib.suppress(FileNotFoundError):
-                if not stat.S_ISDIR(path.lstat().st_mode):
-                    raise
-    path.mkdir(mode=0o700, parents=True)
 
 
 def _acquire(path: Path, name: str) -> int:

@@ -23,11 +23,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from drunner_vault.durable import replace_file, storage_error, sync_directory
+from drunner_vault.durable import make_directory, replace_file, storage_error, sync_directory
 from drunner_vault.errors import NotFound, ServiceBusy, StorageError, VaultError
 from drunner_vault.services.guardian import DONE
 from drunner_vault.services.hooks import HookResult, run_hook
-from drunner_vault.services.lock import make_directory, service_lock
+from drunner_vault.services.lock import service_lock
 from drunner_vault.services.names import check_service_name
 
 _FAREWELL = 5.0  # seconds that the guardian has to leave once it was told to; it needs milliseconds

@@ -237,6 +237,19 @@ def _time(store: Store, base: str, clock: Clock = SYSTEM_CLOCK) -> None:
         require(skew < _SKEW, f"the store's clock and this host's are {skew} apart")
 
 
+def _etags(store: Store, base: str) -> None:
+    for size in (0, 4096, 9 * _MIB):
+        key = f"{base}/etag-{size}"
+        upload = store.begin(key)
+        upload.write(content(size, size))
+        upload.commit()
+        etag = upload.etag
+        shown = {item.etag for item in (store.stat(key), *store.list(base)) if item.key == key}
+        require(not etag or shown == {etag}, f"an upload returned ETag {etag}, but the store shows {sorted(shown)}")
+        upload.commit()
+        require(upload.etag == etag, "a second commit changed the ETag of an upload")
+
+
 def _locks(store: Store, base: str, clock: Clock = SYSTEM_CLOCK) -> None:
     key, until = f"{base}/locked", (clock.now() + LOCK).replace(microsecond=0)
     if not store.can_lock:
@@ -266,5 +279,6 @@ PROMISES = (
     Promise("leftovers", "what a dead upload left can be removed", _unfinished),
     Promise("at once", "several things can be done at once", _at_once),
     Promise("time", "the store's clock agrees with this host's", _time),
+    Promise("etags", "the ETag that an upload returns is the one that the store shows", _etags),
     Promise("locks", "what is locked cannot be deleted", _locks),
 )

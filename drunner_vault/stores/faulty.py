@@ -111,15 +111,21 @@ class FaultyStore:
 
 
 class _FaultyUpload:
+    """etag: stays empty if the answer to the `commit` that took effect was lost: it is then not known."""
+
     def __init__(self, inner: Upload, faults: Faults) -> None:
         self._inner = inner
         self._faults = faults
+        self.etag = ""
 
     def write(self, data: bytes) -> None:
         self._faults.call(partial(self._inner.write, data), partial(self._inner.write, data[: len(data) // 2]))
 
     def commit(self) -> None:
+        has_appeared = bool(self._inner.etag)  # by an earlier call
         self._faults.call(self._inner.commit)
+        if not has_appeared:
+            self.etag = self._inner.etag
 
     def abort(self) -> None:
         self._faults.call(self._inner.abort)

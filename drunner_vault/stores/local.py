@@ -188,6 +188,8 @@ class LocalStore:
 class _LocalUpload:
     """make_place: sees to it that the file's directory is there, once more. leave_place: removes it if it is empty."""
 
+    etag = ""
+
     def __init__(self, file: NewFile, make_place: Callable[[], None], leave_place: Callable[[], None]) -> None:
         self._file = file
         self._make_place = make_place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import itertools
 import threading
 from collections.abc import Iterator
@@ -20,17 +21,20 @@ class _Held:
 
 
 class MemoryStore:
-    """See Store. clock: tells when objects appear, and which locks still hold."""
+    """See Store. clock: tells when objects appear, and which locks still hold. etags: True if objects have ETags, a new
+    one for each write."""
 
     can_lock = True
 
-    def __init__(self, name: str = "memory", clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, name: str = "memory", clock: Clock = SYSTEM_CLOCK, *, etags: bool = True) -> None:
         self.name = name
         self._clock = clock
         self._guard = threading.Lock()
         self._objects: dict[str, _Held] = {}
         self._unfinished: dict[str, _MemoryUpload] = {}
         self._handles = itertools.count()
+        self._etags = etags
+        self._writes = itertools.count(1)
 
     def begin(self, key: str, lock: dt.datetime | None = None) -> Upload:
         """See Store."""
@@ -79,18 +83,28 @@ class MemoryStore:
         """See Store."""
         self._unfinished.pop(leftover.handle, None)
 
-    def finish(self, handle: str, held: _Held) -> None:
-        """For uploads: the object appears."""
-        key = held.facts.key
+    def overwrite(self, key: str, data: bytes) -> None:
+        """Create or replace an object, as anyone with s3:PutObject can. It is not locked. For tests."""
+        with self._guard:
+            self._write(check_key(key), data, None)
+
+    def finish(self, handle: str, key: str, data: bytes, lock: dt.datetime | None) -> str:
+        """For uploads: create the object and return its ETag."""
         with self._guard:
             if key in self._objects:
                 raise self._taken(key)
-            self._objects[key] = held
             self._unfinished.pop(handle, None)
+            return self._write(key, data, lock)
 
     def now(self) -> dt.datetime:
         """The store's clock."""
         return self._clock.now()
+
+    def _write(self, key: str, data: bytes, lock: dt.datetime | None) -> str:
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        etag = f"{digest}-{next(self._writes)}" if self._etags else ""
+        self._objects[key] = _Held(data, StoredObject(key, len(data), self._clock.now(), lock, etag))
+        return etag
 
     def _held(self, key: str) -> _Held:
         with self._guard:
@@ -107,6 +121,7 @@ class _MemoryUpload:
     def __init__(self, store: MemoryStore, key: str, lock: dt.datetime | None, handle: str) -> None:
         self.key = key
         self.handle = handle
+        self.etag = ""
         self._store = store
         self._lock = lock
         self._data = bytearray()
@@ -119,8 +134,7 @@ class _MemoryUpload:
 
     def commit(self) -> None:
         if not self._committed:
-            facts = StoredObject(self.key, len(self._data), self._store.now(), self._lock)
-            self._store.finish(self.handle, _Held(bytes(self._data), facts))
+            self.etag = self._store.finish(self.handle, self.key, bytes(self._data), self._lock)
             self._committed = True
 
     def abort(self) -> None:

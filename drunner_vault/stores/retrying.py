@@ -92,6 +92,10 @@ class _RetryingUpload:
         self._insist = insist
         self.write = inner.write
 
+    @property
+    def etag(self) -> str:
+        return self._inner.etag
+
     def commit(self) -> None:
         self._insist(self._inner.commit)
 

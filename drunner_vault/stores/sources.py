@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import stat
 import sys
@@ -17,7 +18,7 @@ from typing import Protocol
 
 from drunner_vault.durable import storage_error
 from drunner_vault.errors import BadUsage, NotFound
-from drunner_vault.stores.local import LocalStore
+from drunner_vault.stores.address import Address
 from drunner_vault.stores.ranged import RangedSource, open_ranged
 from drunner_vault.stores.store import Store, is_key
 from drunner_vault.uncached import read_at
@@ -53,11 +54,17 @@ class ArchiveSource(Protocol):
     def ranged(self) -> AbstractContextManager[RangedSource]:
         """From any offset. Raises NotFound, StorageError; BadUsage for a pipe."""
 
-    def beside(self, suffix: str) -> bytes:
-        """The small file whose name is the archive's with `suffix` appended. Raises NotFound if there is none."""
+    def beside(self, suffix: str, limit: int) -> bytes:
+        """Return the small file whose name is the archive's with `suffix` appended, at most `limit` bytes of it.
 
-    def place(self) -> tuple[Store, str] | None:
-        """The store that it is in, and its key there; None for a file or pipe that is in no store."""
+        Raises NotFound if there is none.
+        """
+
+    def location(self) -> tuple[Address, str] | None:
+        """Return the address of the directory or store that it is in, and its key there; None for a pipe."""
+
+    def modified(self) -> dt.datetime | None:
+        """Return when it appeared in its store, by the store's clock; None for what is in no store."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +103,25 @@ class FileSource:
         """See ArchiveSource."""
         return open_ranged(self.path)
 
-    def beside(self, suffix: str) -> bytes:
+    def beside(self, suffix: str, limit: int) -> bytes:
         """See ArchiveSource."""
         path = self.path.with_name(self.path.name + suffix)
         try:
-            return path.read_bytes()
+            with path.open("rb") as stream:
+                return stream.read(limit)
         except OSError as cause:
             raise storage_error("read", path, cause) from cause
 
-    def place(self) -> tuple[Store, str] | None:
+    def location(self) -> tuple[Address, str] | None:
+        """See ArchiveSource."""
+        path = self.path.absolute()
+        return (Address("file", "", str(path.parent)), path.name) if is_key(path.name) else None
+
+    def modified(self) -> dt.datetime | None:
         """See ArchiveSource. A file with a sidecar is in a store, any other is just a file."""
-        in_store = is_key(self.path.name) and self.path.with_name(self.path.name + SIDECAR).is_file()
-        return (LocalStore(self.path.parent), self.path.name) if in_store else None
+        if not self.path.with_name(self.path.name + SIDECAR).is_file():
+            return None
+        return dt.datetime.fromtimestamp(self.path.stat().st_mtime, dt.UTC)
 
 
 class PipeSource:
@@ -125,22 +139,27 @@ class PipeSource:
         """See ArchiveSource."""
         raise BadUsage("standard input can only be read from its start", "save it to a file first")
 
-    def beside(self, suffix: str) -> bytes:
+    def beside(self, suffix: str, limit: int) -> bytes:
         """See ArchiveSource."""
         raise NotFound(f"there is no {suffix} beside standard input", "save it to a file first")
 
-    def place(self) -> tuple[Store, str] | None:
+    def location(self) -> tuple[Address, str] | None:
+        """See ArchiveSource."""
+        return None
+
+    def modified(self) -> dt.datetime | None:
         """See ArchiveSource."""
         return None
 
 
 @dataclass(frozen=True)
 class StoredSource:
-    """An object in a store. size: in bytes."""
+    """An object in a store. size: in bytes. address: of the store, None if it has none."""
 
     store: Store
     key: str
     size: int
+    address: Address | None = None
 
     can_seek = True
 
@@ -160,14 +179,18 @@ class StoredSource:
         """See ArchiveSource."""
         yield RangedSource(self.name, self.size, partial(self.store.read, self.key))
 
-    def beside(self, suffix: str) -> bytes:
+    def beside(self, suffix: str, limit: int) -> bytes:
         """See ArchiveSource."""
         key = self.key + suffix
-        return self.store.read(key, 0, self.store.stat(key).size)
+        return self.store.read(key, 0, min(limit, self.store.stat(key).size))
 
-    def place(self) -> tuple[Store, str] | None:
+    def location(self) -> tuple[Address, str] | None:
         """See ArchiveSource."""
-        return self.store, self.key
+        return (self.address, self.key) if self.address else None
+
+    def modified(self) -> dt.datetime | None:
+        """See ArchiveSource."""
+        return self.store.stat(self.key).modified
 
 
 @contextlib.contextmanager

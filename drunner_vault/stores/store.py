@@ -11,6 +11,8 @@ person, on their own bucket:
   holds what was written: its size, and a checksum where the store keeps one.
 * **Precise absence.** NotFound means that the object is not there, and nothing else ever does. A missing permission is
   AccessDenied; a failure after which the same call may succeed is Unavailable, and no other is.
+* **Identified writes.** If `Upload.etag` is not empty after `commit`, `stat` and `list` show the same ETag until the
+  object is overwritten. (Many servers derive it from the content: then writing the same bytes again keeps it.)
 * **Bounded.** No call waits for ever: one that gets no answer ends with Unavailable. No call holds more than 128 MiB.
 
 Keys are paths relative to the store's root: names between single slashes, none of them `.`, `..`, empty, hidden (a
@@ -35,12 +37,14 @@ _MAX_NAME = 255
 @dataclass(frozen=True)
 class StoredObject:
     """One object. size: in bytes. modified: when it appeared, in UTC, by the store's clock. locked_until: None if it is
-    not locked, or if this was learnt from a listing, which does not tell."""
+    not locked, or if this was learnt from a listing, which does not tell. etag: the object's ETag without quotes;
+    empty in directories and over SSH, which have none."""
 
     key: str
     size: int
     modified: dt.datetime
     locked_until: dt.datetime | None = None
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,15 @@ class Leftover:
 
 class Upload(Protocol):
     """One object on its way in, for one thread at a time."""
+
+    @property
+    def etag(self) -> str:
+        """After `commit`: the ETag of the object that this upload created, without quotes, as the store lists it.
+
+        Empty before `commit`, and where the store has no ETags. Empty too if the store's answer was lost, unless the
+        store shows an ETag that follows from the bytes written. No other ETag is read from the store after the answer:
+        the object may have been overwritten since.
+        """
 
     def write(self, data: bytes) -> None:
         """Take all of `data`. Raises StorageError; the upload is then only good for `abort`."""
@@ -96,7 +109,10 @@ class Store(Protocol):
         """What is known of one object. Raises NotFound."""
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """All objects below the directory `prefix`, in any order; of the whole store for an empty one."""
+        """All objects below the directory `prefix`, in any order; of the whole store for an empty one.
+
+        Sets size, modified and etag of each, and not locked_until.
+        """
 
     def delete(self, key: str) -> None:
         """Remove an object for good; one that is not there is no error. Raises Locked, AccessDenied."""
@@ -113,14 +129,20 @@ class Store(Protocol):
 
 @contextlib.contextmanager
 def storing(store: Store, key: str, lock: dt.datetime | None = None) -> Iterator[Upload]:
-    """An upload that is committed when the block ends, and aborted if it ends with an exception, be it a signal's."""
+    """An upload that is committed when the block ends, and aborted if it ends with an exception, be it a signal's.
+
+    Read `etag` of the upload after the block.
+    """
     with finishing(store.begin(key, lock)) as upload:
         yield upload
 
 
 @contextlib.contextmanager
 def finishing(upload: Upload) -> Iterator[Upload]:
-    """Commits an upload that has begun when the block ends, and aborts it if it ends with an exception."""
+    """Commits an upload that has begun when the block ends, and aborts it if it ends with an exception.
+
+    Read `etag` of the upload after the block.
+    """
     try:
         yield upload
         upload.commit()
@@ -129,15 +151,17 @@ def finishing(upload: Upload) -> Iterator[Upload]:
         raise
 
 
-def put(store: Store, key: str, data: bytes, lock: dt.datetime | None = None) -> None:
-    """Store a small object. Raises AlreadyExists, unless what is there is exactly this: then it has been stored before,
-    perhaps by a call whose answer got lost."""
+def put(store: Store, key: str, data: bytes, lock: dt.datetime | None = None) -> str:
+    """Store a small object and return its ETag, see `Upload.etag`. Raises AlreadyExists, unless what is there is
+    exactly this: then it has been stored before, perhaps by a call whose answer got lost, and the ETag is empty."""
     try:
         with storing(store, key, lock) as upload:
             upload.write(data)
     except AlreadyExists:
         if not _holds(store, key, data):
             raise
+        return ""
+    return upload.etag
 
 
 def _holds(store: Store, key: str, data: bytes) -> bool:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from drunner_vault.wiring.services import require_root
-from drunner_vault.wiring.settings import services_root
+from drunner_vault.wiring.settings import vault_directory
 from drunner_vault.workflows.unattended.history import History
-from drunner_vault.workflows.unattended.state import DIRECTORY
 
 PART_OF_A_JOB = "DRUNNER_VAULT_JOB"  # in the environment of a job's commands: what they do is written down by the job
-
-
-def vault_directory(environment: Mapping[str, str]) -> Path:
-    """Where what this program remembers is."""
-    return services_root(environment) / DIRECTORY
 
 
 def history(environment: Mapping[str, str]) -> History:

@@ -11,7 +11,7 @@ from drunner_vault.config import Settings, StoreSettings
 from drunner_vault.config.template import Start
 from drunner_vault.wiring.environment import adopt
 from drunner_vault.wiring.settings import trust
-from drunner_vault.wiring.stores import named_store, open_store
+from drunner_vault.wiring.stores import named_store, open_store, places
 from drunner_vault.workflows.backup import BackupChoices
 from drunner_vault.workflows.keys import identities, recipients
 from drunner_vault.workflows.setup.proving import Proof, prove_store
@@ -28,10 +28,12 @@ def prove_url(
     """Prove the store of settings to come. to: recipients. files: of identities that open what is for them. Raises
     BadUsage for what is no store, and whatever goes wrong."""
     adopt(Settings(environment_file=start.environment_file), environment)
-    store = open_store(environment, notice, named_store("main", StoreSettings(start.store, {}, {}, "--store")))
+    address = named_store("main", StoreSettings(start.store, {}, {}, "--store"))
+    store = open_store(environment, notice, address)
     trusted = trust(environment)
     key = trusted.signing_key()
     chosen = recipients((), (), to, {}, unencrypted=False)
-    name, signer = os.uname().nodename, key.public().fingerprint
-    choices = BackupChoices(chosen, host=name, sign=key.sign, signer=signer)
-    return prove_store(store, choices, identities(files, {}, ask), trusted, SYSTEM_CLOCK)
+    choices = BackupChoices(chosen, host=os.uname().nodename, sign=key.sign)
+    proof = prove_store(store, choices, identities(files, {}, ask), trusted, SYSTEM_CLOCK)
+    places(environment, notice).writable_root(address)  # which gives it an identity
+    return proof

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from drunner_vault.config import Settings, StoreSettings, read_settings
 from drunner_vault.errors import BadUsage
+from drunner_vault.hoststate.state import DIRECTORY
 from drunner_vault.services.config_sh import HostConfig, read_config_sh
 from drunner_vault.wiring.environment import adopt
 
@@ -45,6 +46,11 @@ def config_sh(environment: Mapping[str, str]) -> HostConfig:
 def services_root(environment: Mapping[str, str]) -> Path:
     """Where services are."""
     return Path(environment.get("DRUNNER_ROOT") or config_sh(environment).root or _ROOT).absolute()
+
+
+def vault_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory in which this host remembers things between commands."""
+    return services_root(environment) / DIRECTORY
 
 
 def trust(environment: Mapping[str, str]) -> Trust:

@@ -15,10 +15,10 @@ from drunner_vault.config import Settings, read_listeners, read_settings
 from drunner_vault.errors import BadUsage
 from drunner_vault.services.home import installed
 from drunner_vault.wiring.environment import adopt
-from drunner_vault.wiring.history import PART_OF_A_JOB, history, vault_directory
+from drunner_vault.wiring.history import PART_OF_A_JOB, history
 from drunner_vault.wiring.jobs import job_schedule, job_timezone
 from drunner_vault.wiring.services import program_command
-from drunner_vault.wiring.settings import SETTINGS_FILE, config_directory, services_root, settings
+from drunner_vault.wiring.settings import SETTINGS_FILE, config_directory, services_root, settings, vault_directory
 from drunner_vault.workflows.unattended.alarms import Alarms, Audience, Channel
 from drunner_vault.workflows.unattended.commands import Commands
 from drunner_vault.workflows.unattended.health import WatchedJob

@@ -12,7 +12,7 @@ import io
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drunner_vault import __version__
@@ -24,13 +24,15 @@ from drunner_vault.archive import (
     VOLUMES,
     ArchiveWriter,
     HashingSink,
+    Head,
     Manifest,
+    Rest,
     Root,
-    Sidecar,
     Sink,
     VolumeRecord,
     WriterOptions,
 )
+from drunner_vault.archive.sidecar import Digests
 from drunner_vault.clock import Clock, isoformat
 from drunner_vault.engine.hosttree.reader import TreeReader
 from drunner_vault.engine.trees import TreeItem, VolumeTree
@@ -44,9 +46,13 @@ _HINT = 16  # characters of a public key: enough to know one's own, too few to b
 
 @dataclass(frozen=True)
 class BackupChoices:
-    """What a person decides about a backup. recipients: whom it is encrypted to; none: in the clear. sign: makes the
-    signature of its root; None leaves it unsigned. signer: the fingerprint of the key behind it. sidecar: whether to
-    hash it for one. limit: bytes a second that it may be written with, 0 for as many as can be."""
+    """What the operator decides about a backup.
+
+    recipients: public keys or a passphrase; none leaves it unencrypted. embed: which images to include. level: of zstd.
+    threads: 0 for one each core. host: its name. sign: signs the archive's root, its sidecar and its place; None leaves
+    them unsigned. sidecar: True to compute what a sidecar needs. limit: bytes a second to write at most, 0 for no
+    limit.
+    """
 
     recipients: Sequence[Recipient] = ()
     embed: Embed = Embed.AUTO
@@ -54,18 +60,18 @@ class BackupChoices:
     threads: int = 0
     host: str = "localhost"
     sign: Callable[[bytes], bytes] | None = None
-    signer: str = ""
     sidecar: bool = False
     limit: int = 0
 
 
 @dataclass
 class BackupReport:
-    """What was backed up. bytes: of the archive. paused: seconds for which the workload was not itself. locked_until:
-    when it may be deleted, empty if at any time.
+    """What was backed up.
 
-    problems: what could not be carried as it was. notes: what was left out rightly. lost: by volume, what the way of
-    reading it cannot carry.
+    bytes: of the archive. paused: seconds for which the workload was paused. locked_until: when it may be deleted,
+    empty if at any time. created, archive_id: as in its manifest. sha256: of the archive; empty if it was not computed.
+    etag: of the object; empty where the store has none. problems: files that could not be read consistently. notes:
+    what was left out on purpose. lost: by volume, what the way of reading it cannot carry.
     """
 
     service: str
@@ -77,6 +83,10 @@ class BackupReport:
     paused: float = 0.0
     encrypted: bool = True
     locked_until: str = ""
+    created: str = ""
+    archive_id: str = ""
+    sha256: str = ""
+    etag: str = ""
     images: list[str] = field(default_factory=list)
     lost: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -86,10 +96,11 @@ class BackupReport:
 
 @dataclass(frozen=True)
 class BackupResult:
-    """A finished backup. sidecar: of the archive, if one was asked for; its file name is still to be filled in."""
+    """A finished backup. head, rest: for its sidecar, if one was asked for; the head has no file name yet."""
 
     report: BackupReport
-    sidecar: Sidecar | None
+    head: Head | None = None
+    rest: Rest | None = None
 
 
 class _CountingSink:
@@ -127,16 +138,32 @@ def backup(
     report = run.report
     report.bytes = counting.bytes
     report.encrypted = encrypted is not None
+    report.created, report.archive_id = run.manifest.created, run.manifest.id
     report.seconds = round(clock.monotonic() - started, 3)
-    return BackupResult(report, _sidecar(hashing, run, encrypted) if hashing else None)
+    if hashing is None:
+        return BackupResult(report)
+    digests = hashing.digests()
+    report.sha256 = digests.sha256
+    header = encrypted.head if encrypted else b""
+    return BackupResult(report, _head(digests, run, header), Rest(age_header=header, chunks=digests.chunks))
 
 
-def _sidecar(hashing: HashingSink, run: _Backup, encrypted: EncryptWriter | None) -> Sidecar:
-    head = encrypted.head if encrypted else b""
-    kinds = list(read_header(io.BytesIO(head)).recipient_types) if head else []
-    public = [str(recipient)[:_HINT] for recipient in run.choices.recipients if str(recipient).startswith("age1")]
-    sidecar = hashing.sidecar("", run.manifest, head, kinds)
-    return replace(sidecar, sealed_to=public, signer=run.choices.signer, problems=run.report.problem_count)
+def _head(digests: Digests, run: _Backup, header: bytes) -> Head:
+    """What the sidecar says of the archive; its file name is still to be filled in."""
+    public = [str(recipient) for recipient in run.choices.recipients if str(recipient).startswith("age1")]
+    return Head(
+        archive="",
+        host=run.manifest.host,
+        workload=run.manifest.service.name,
+        kind=run.manifest.service.kind,
+        id=run.manifest.id,
+        created=run.manifest.created,
+        size=digests.size,
+        sha256=digests.sha256,
+        recipients=tuple(read_header(io.BytesIO(header)).recipient_types) if header else (),
+        sealed_to=tuple(text[:_HINT] for text in public),
+        problems=run.report.problem_count,
+    )
 
 
 class _Backup:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drunner_vault.archive import archive_name
-from drunner_vault.archive.sidecar import SUFFIX
+from drunner_vault.archive import Head, Rest, archive_name
+from drunner_vault.archive.sidecar import SUFFIX, assemble, encode_rest, place_of, state_head, state_place
+from drunner_vault.clock import Clock, isoformat
 from drunner_vault.durable import new_file
 from drunner_vault.engine.trees import Access
 from drunner_vault.errors import AlreadyExists
@@ -40,12 +41,18 @@ def backup_to_file(
         service = DrunnerService(host, home, Access(access))
         with open_destination(path) as sink:
             result = backup(service, sink, choices, host.clock, progress, created)
-        if path is not None and result.sidecar is not None:
+        if path is not None and result.head is not None and result.rest is not None:
             with new_file(path.with_name(path.name + SUFFIX), 0o644) as stream:
-                stream.write(replace(result.sidecar, archive=path.name).encode())
+                stream.write(_sidecar(replace(result.head, archive=path.name), result.rest, choices, host.clock))
     report = result.report
     report.archive = str(path) if path else "standard output"
     return report
+
+
+def _sidecar(head: Head, rest: Rest, choices: BackupChoices, clock: Clock) -> bytes:
+    """The sidecar of a plain file, whose place is in no store."""
+    place = place_of(head, store="", etag="", at=isoformat(clock.now()))
+    return assemble(state_head(head, rest, choices.sign), state_place(place, None), encode_rest(rest))
 
 
 def backup_to_store(

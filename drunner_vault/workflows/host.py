@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from drunner_vault.clock import SYSTEM_CLOCK, Clock
-from drunner_vault.durable import storage_error
+from drunner_vault.durable import make_directory, storage_error
 from drunner_vault.errors import HookFailed
 from drunner_vault.services.config_sh import HostConfig
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.services.hooks import HookResult, hook_environment, run_hook
-from drunner_vault.services.lock import make_directory
 
 if TYPE_CHECKING:
     from drunner_vault.engine.engine import Engine  # importing it takes longer than listing services

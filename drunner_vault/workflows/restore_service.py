@@ -77,6 +77,6 @@ def _signed_frames(
         )
     random_access = stack.enter_context(open_archive(source, offered)).archive
     closing = random_access.closing
-    sender = trust.sender(closing.root_bytes, closing.signature, random_access.manifest.host)
+    sender = trust.sender(closing.root_bytes, closing.signature, random_access.manifest.host, source.modified())
     require_trusted(sender, source.name)
     return random_access.frame_lines()

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from drunner_vault.durable import replace_file, storage_error
+from drunner_vault.durable import make_directory, replace_file, storage_error
 from drunner_vault.engine.trees import Access
 from drunner_vault.errors import StorageError, VaultError
 from drunner_vault.services.dialect import Event
 from drunner_vault.services.launcher import remove_launcher
-from drunner_vault.services.lock import make_directory
 from drunner_vault.workflows.host import ServiceHost
 
 Step = dict[str, Any]

@@ -48,6 +48,17 @@ def test_a_store_keeps_its_promise(kind: str, wrapper: str, promise: Promise, pl
     promise.attempt(store, f"check-{secrets.token_hex(6)}")
 
 
+@pytest.mark.parametrize("wrapper", _WRAPPERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_buckets_and_memory_have_etags_and_directories_have_none(kind: str, wrapper: str, places: Places) -> None:
+    store, base = _WRAPPERS[wrapper](places.store(kind)), f"etags-{secrets.token_hex(6)}"
+    etag = put(store, f"{base}/a", b"x")
+    assert bool(etag) == (kind not in ("local", "ssh"))
+    assert '"' not in etag
+    assert store.stat(f"{base}/a").etag == etag
+    assert [item.etag for item in store.list(base)] == [etag]
+
+
 def test_a_store_that_is_only_looked_at_changes_nothing() -> None:
     inner = MemoryStore()
     put(inner, "a/b", b"x")

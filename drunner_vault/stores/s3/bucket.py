@@ -248,12 +248,19 @@ class Bucket:
             self.client.call("AbortMultipartUpload", key, attempts=attempts, UploadId=upload_id)
 
 
+def plain_etag(answer: Answer) -> str:
+    """Return the ETag of an answer or of an entry of a listing, without quotes. Empty if there is none, or a weak one:
+    that may be the same for other content."""
+    text = str(answer.get("ETag", ""))
+    return "" if text.startswith("W/") else text.strip('"')
+
+
 def _found(answer: Answer) -> Found:
     until = answer.get("ObjectLockRetainUntilDate")
     return Found(
         size=answer["ContentLength"],
         modified=answer["LastModified"].astimezone(dt.UTC),
-        etag=answer["ETag"].strip('"'),
+        etag=plain_etag(answer),
         version=answer.get("VersionId"),
         locked_until=until and until.astimezone(dt.UTC),
         held=answer.get("ObjectLockLegalHoldStatus") == "ON",

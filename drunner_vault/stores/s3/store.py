@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from drunner_vault.clock import SYSTEM_CLOCK, Clock
 from drunner_vault.errors import BadUsage, NotFound
-from drunner_vault.stores.s3.bucket import Bucket, Found, Unfinished
+from drunner_vault.stores.s3.bucket import Bucket, Found, Unfinished, plain_etag
 from drunner_vault.stores.s3.client import Client, backoff
 from drunner_vault.stores.s3.options import S3Options
 from drunner_vault.stores.s3.parts import MIB, PartsPlan, growing, uniform
@@ -65,14 +65,15 @@ class S3Store:
     def stat(self, key: str) -> StoredObject:
         """See Store."""
         found = self._found(check_key(key))
-        return StoredObject(key, found.size, found.modified, found.locked_until)
+        return StoredObject(key, found.size, found.modified, found.locked_until, found.etag)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See Store. What others have put there under names that a store does not have is left out."""
         for item in self._bucket.objects(self._directory(prefix)):
             key = self._key(item["Key"])
             if key is not None:
-                yield StoredObject(key, item["Size"], item["LastModified"].astimezone(dt.UTC))
+                modified = item["LastModified"].astimezone(dt.UTC)
+                yield StoredObject(key, item["Size"], modified, etag=plain_etag(item))
 
     def delete(self, key: str) -> None:
         """See Store. In a bucket with versions they are all removed: an object that can be brought back is not gone."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from drunner_vault.alongside import Alongside
 from drunner_vault.errors import AlreadyExists, StorageError, Unavailable
-from drunner_vault.stores.s3.bucket import Bucket, Found
+from drunner_vault.stores.s3.bucket import Bucket, Found, plain_etag
 from drunner_vault.stores.s3.client import Answer
 from drunner_vault.stores.s3.errors import NoSuchUpload, NotPermitted
 from drunner_vault.stores.s3.multipart import ABORT_ATTEMPTS, Multipart
@@ -45,6 +45,8 @@ class S3Upload:
         self._doubtful = False  # whether it has: an answer got lost
         self._appeared = False
         self._ended = False
+        self._answered = ""  # the ETag in the answer to the request that made the object appear
+        self.etag = ""
 
     def write(self, data: bytes) -> None:
         """See Upload."""
@@ -67,7 +69,7 @@ class S3Upload:
         try:
             self._digesting.settle()
             self._store()
-            self._prove()
+            self.etag = self._bound_etag(self._prove())
         except Unavailable:
             raise
         except BaseException as error:
@@ -129,7 +131,10 @@ class S3Upload:
         """Ask for the object to appear, and find out whether it has where the answer leaves a doubt."""
         self._asked = True
         try:
-            self._bucket.create_only(self._ask_once, lambda action: self._bucket.client.repeat(action, self._stop))
+            answer = self._bucket.create_only(
+                self._ask_once, lambda action: self._bucket.client.repeat(action, self._stop)
+            )
+            self._answered = plain_etag(answer)
         except (AlreadyExists, NoSuchUpload, Unavailable):
             if not self._is_there():
                 raise
@@ -192,14 +197,24 @@ class S3Upload:
             return True
         return found.digest() == self._md5.digest()
 
-    def _prove(self) -> None:
-        """Raises StorageError if what is stored is not what was written, and removes it if it is surely ours."""
+    def _bound_etag(self, found: Found | None) -> str:
+        """Return the ETag of the object that this upload created; empty if it is not known. found: from HEAD.
+
+        The ETag in `found` is used only if it follows from the bytes that were sent: the object may have been
+        overwritten since. It then takes precedence over the one in the answer, because rclone lists another ETag than
+        it returns from CompleteMultipartUpload.
+        """
+        return found.etag if found is not None and found.etag in self._etags() else self._answered
+
+    def _prove(self) -> Found | None:
+        """Return the stored object, or None if HEAD is not permitted. Raises StorageError if what is stored is not what
+        was written, and removes it if it is surely ours."""
         thing = self._bucket.client.place.thing(self._key)
         try:
             found = self._bucket.look(self._key)
         except NotPermitted:
             self._tell_unproven()
-            return
+            return None
         if found is None or not self._is_what_was_sent(found):
             found = self._bucket.look(self._key)  # an answer whose head was cut in the middle of a number looks whole
         if found is None or not self._is_what_was_sent(found):
@@ -208,6 +223,7 @@ class S3Upload:
             raise StorageError(f"what {thing} holds is not what was sent", hint)
         if self._until is not None and (found.locked_until is None or found.locked_until < self._until):
             self._bucket.lock(self._key, self._until, found.version)
+        return found
 
     def _tell_unproven(self) -> None:
         name = self._bucket.options.name

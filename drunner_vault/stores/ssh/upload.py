@@ -37,6 +37,8 @@ class _UnderWay:
 class SshUpload:
     """See Upload. hidden: path of a file that was just made, open in `session` as `handle`. target: its later path."""
 
+    etag = ""
+
     def __init__(self, site: Site, session: Session, handle: Handle, hidden: str, target: str) -> None:
         self._site = site
         self._session = session

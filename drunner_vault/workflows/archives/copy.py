@@ -1,24 +1,42 @@
-"""Copying archives to another store, byte for byte and without any key: the further copies of 3-2-1."""
+"""Copying archives to another store, byte for byte and without a key: the further copies of 3-2-1.
+
+What a host has signed about an archive (lines 1, 2 and 5 of the sidecar) is kept as it stands. Where its bytes are now
+(lines 3 and 4) is signed anew, by the machine that has written them there.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from drunner_vault.age import MAGIC, read_outline
-from drunner_vault.archive import HashingSink, Sidecar, Sink, archive_service, archive_stamp, parse_sidecar
-from drunner_vault.archive.sidecar import SUFFIX
-from drunner_vault.catalog.catalog import Archive, creation_times
-from drunner_vault.catalog.judging import judge
+from drunner_vault.archive import Head, Rest, Sidecar, archive_service, archive_stamp
+from drunner_vault.archive.frames import Sink
+from drunner_vault.archive.sidecar import (
+    Digests,
+    HashingSink,
+    assemble,
+    encode_rest,
+    place_of,
+    state_head,
+    state_place,
+)
+from drunner_vault.archive.statements import Statement
+from drunner_vault.catalog.archive import Archive
+from drunner_vault.catalog.completeness import check_completeness
+from drunner_vault.catalog.grouping import Directory
+from drunner_vault.catalog.identity import StoreRoot
 from drunner_vault.catalog.records import parse_stamp
-from drunner_vault.clock import isoformat
-from drunner_vault.errors import AccessDenied, AlreadyExists, ArchiveError, BadUsage, DamagedArchive, NotFound
+from drunner_vault.clock import Clock, isoformat
+from drunner_vault.errors import AlreadyExists, ArchiveError, BadUsage, DamagedArchive, NotFound
 from drunner_vault.stores.sources import ArchiveSource, StoredSource
-from drunner_vault.stores.store import Store, finishing, put
+from drunner_vault.stores.store import finishing
 from drunner_vault.workflows.archives.finding import stored
+from drunner_vault.workflows.archives.recording import Located, sidecar_of
+from drunner_vault.workflows.into_store import put_sidecar
 from drunner_vault.workflows.progress import Progress, counted_read
 
 _PIECE = 1 << 20
@@ -27,8 +45,7 @@ _HEAD = 72 << 10
 
 @dataclass(frozen=True)
 class Copied:
-    """An archive that was copied. bytes: of it. new: whether it was not there before; it was if an earlier copy was
-    broken off before its sidecar."""
+    """An archive that was copied. bytes: its size. new: False if an earlier copy was interrupted before its sidecar."""
 
     source: str
     archive: str
@@ -38,10 +55,11 @@ class Copied:
 
 @dataclass
 class CopyReport:
-    """What was copied, and what could not be, a sentence each."""
+    """What was copied. failed: what could not be, a sentence each. skipped: what was left out, a sentence each."""
 
     copied: list[Copied] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 Lock = Callable[[dt.datetime, Sequence[dt.datetime]], dt.datetime | None]
@@ -53,139 +71,207 @@ def no_lock(_created: dt.datetime, _earlier: Sequence[dt.datetime]) -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """Where archives are copied to. host: under whose name those go whose own is not known. guard: entered while an
-    archive of a host and service is on its way, so that nobody here takes it for a dead upload. lock: until when an
-    archive is to be locked, told when it and the earlier ones of its service were made."""
+    """Where archives are copied to.
 
-    store: Store
+    root: the store. sign: signs where the bytes are. host: under whose name archives go whose host is not known. guard:
+    entered while an archive of a host and service is on its way, so that nobody takes it for a dead upload. lock: until
+    when an archive is to be locked, given when it and the earlier ones of its service were made.
+    """
+
+    root: StoreRoot
+    sign: Callable[[bytes], bytes]
     host: str
     guard: Callable[[str, str], AbstractContextManager[None]]
+    clock: Clock
     lock: Lock = no_lock
+
+    @property
+    def name(self) -> str:
+        """Return the name of the store."""
+        return self.root.name.rstrip("/")
 
 
 def copy_archives(
-    source: Store, chosen: Sequence[Archive], present: Sequence[Archive], target: Target, progress: Progress
+    source: StoreRoot, chosen: Sequence[Archive], present: Sequence[Archive], target: Target, progress: Progress
 ) -> CopyReport:
-    """Copy what is complete and not yet in the target, the oldest first; returns what was done.
+    """Copy the archives of a store that an accepted key has signed and that the target lacks, the oldest first.
 
-    present: what the target holds. An archive that is not as it must be does not keep others from being copied. Raises
-    StorageError for what is no single archive's fault; what was copied until then stays.
+    present: what the target holds; only proven archives count. An archive that is not as it must be does not keep
+    others from being copied. Raises StorageError for what is not a single archive's fault; what was copied stays.
     """
-    have = {item.key for item in present if item.complete and item.has_sidecar}
-    made = _made([*chosen, *present], target.host)
-    report = CopyReport()
+    there = {item.key: item for item in present if not item.missing}
+    have = {key for key, item in there.items() if item.is_proven and item.complete}
+    made = _made([*(item for item in chosen if item.is_stated), *(item for item in present if item.is_proven)])
+    report = CopyReport(skipped=_skipped(chosen))
     for item in reversed(chosen):
-        place = _place(item, target.host)
-        key = f"{place}/{item.name}"
-        if item.complete and key not in have:
-            have.add(key)
-            until = target.lock(item.created, [moment for moment in made[place] if moment < item.created])
-            try:
-                report.copied += _once(stored(source, item.key), key, until, target, progress)
-            except (ArchiveError, BadUsage, AlreadyExists, NotFound) as error:
-                report.failed.append(error.message)
+        if not item.is_stated or not item.complete or item.key in have:
+            continue
+        have.add(item.key)
+        until = target.lock(item.created, [moment for moment in made[item.group] if moment < item.created])
+        try:
+            found = stored(source.store, item.key, source.address)
+            sidecar = sidecar_of(found, Located(source, item.key, item))
+            done = copy_archive(found, item.key, sidecar, until, target, progress, there.get(item.key))
+            report.copied += [done] if done else []
+        except (ArchiveError, BadUsage, AlreadyExists, NotFound) as error:
+            report.failed.append(error.message)
     return report
 
 
-def copy_one(source: ArchiveSource, target: Target, progress: Progress) -> CopyReport:
-    """Copy an archive that a person named; see `copy_archive`. One without a sidecar is only copied if its ends are as
-    they must be, since it gets one. Raises BadUsage for a pipe."""
-    if _sidecar(source) is None:
+def copy_one(
+    source: ArchiveSource,
+    located: Located | None,
+    present: Callable[[str], Sequence[Archive]],
+    target: Target,
+    progress: Progress,
+) -> CopyReport:
+    """Copy an archive that the operator named. What nobody accepted has signed stays as unsigned as it is.
+
+    present: the archives in a directory of the target. One without a sidecar is only copied if its ends are as they
+    must be. Raises BadUsage for a pipe.
+    """
+    try:
+        sidecar = sidecar_of(source, located)
+    except (NotFound, ArchiveError):
+        sidecar = None
+    if sidecar is None:
         with source.ranged() as ranged:
-            _, fault = judge(ranged)
+            _, fault = check_completeness(ranged)
         if fault:
             raise DamagedArchive(f"{source.name} is not copied: {fault}", "try: drunner-vault salvage")
-    key = key_of(source, target.host)
-    return CopyReport(_once(source, key, _lock_of(key, target), target, progress))
+    key = key_of(source, sidecar, target.host)
+    others = present(key.rpartition("/")[0])
+    there = next((item for item in others if item.key == key and not item.missing), None)
+    if there and sidecar and _has(there, sidecar.head, signed=_is_signed(sidecar)):
+        return CopyReport()
+    created = parse_stamp(archive_stamp(source.name.rpartition("/")[2]) or "")
+    until = None
+    if created is not None and target.root.store.can_lock:
+        until = target.lock(
+            created, sorted(item.created for item in others if item.is_proven and item.created < created)
+        )
+    done = copy_archive(source, key, sidecar, until, target, progress, there)
+    return CopyReport([done] if done else [])
 
 
-def _place(item: Archive, host: str) -> str:
-    return f"{item.host or host}/{item.service}"
+def _has(there: Archive, head: Head, *, signed: bool) -> bool:
+    """Whether the target has this archive, with all that a copy could give it."""
+    same = there.complete and there.has_sidecar and there.sha256 == head.sha256
+    return same and (there.is_proven or not signed)
 
 
-def _made(items: Iterable[Archive], host: str) -> dict[str, list[dt.datetime]]:
-    """When the complete archives of each service were made, by their directory in the target."""
-    made: dict[str, set[dt.datetime]] = {}
+def _is_signed(sidecar: Sidecar) -> bool:
+    return sidecar.start.statement is not None and bool(sidecar.start.statement.signature)
+
+
+def _skipped(chosen: Sequence[Archive]) -> list[str]:
+    """What is left out because nobody who is accepted has signed it, a line for each directory."""
+    groups: dict[Directory, list[Archive]] = {}
+    for item in chosen:
+        if not item.is_stated and not item.missing:
+            groups.setdefault(item.group, []).append(item)
+    return [
+        f"not copied: {len(items)} archives of {host}/{service} that no accepted key has signed for it, "
+        f"first {items[0].name} ({items[0].standing.value}: {items[0].why})"
+        for (host, service), items in sorted(groups.items())
+    ]
+
+
+def _made(items: Sequence[Archive]) -> dict[Directory, list[dt.datetime]]:
+    """When the complete archives of each service were made."""
+    made: dict[Directory, set[dt.datetime]] = {}
     for item in items:
-        made.setdefault(_place(item, host), set()).update([item.created] if item.complete else [])
+        made.setdefault(item.group, set()).update([item.created] if item.complete else [])
     return {place: sorted(moments) for place, moments in made.items()}
 
 
-def _lock_of(key: str, target: Target) -> dt.datetime | None:
-    """Until when a single archive is to be locked, by those of its service that the target has."""
-    place, _, name = key.rpartition("/")
-    created = parse_stamp(archive_stamp(name) or "")
-    if created is None or not target.store.can_lock:
-        return None
-    try:
-        others = creation_times(target.store, place)
-    except AccessDenied:
-        others = []
-    return target.lock(created, [moment for moment in others if moment < created])
-
-
-def _once(
-    source: ArchiveSource, key: str, until: dt.datetime | None, target: Target, progress: Progress
-) -> list[Copied]:
-    done = copy_archive(source, key, until, target, progress)
-    return [done] if done else []
-
-
-def key_of(source: ArchiveSource, host: str) -> str:
-    """Where an archive goes that lies in no store of ours. Raises BadUsage if its name is not an archive's."""
+def key_of(source: ArchiveSource, sidecar: Sidecar | None, host: str) -> str:
+    """Return where an archive goes that is in no store. Raises BadUsage if its name is not an archive's."""
     name = source.name.rpartition("/")[2]
     service = archive_service(name)
     if service is None or parse_stamp(archive_stamp(name) or "") is None:
         raise BadUsage(f"{name} is not named like an archive", "name it SERVICE-YYYYMMDDTHHMMSSZ.tar.zst.age")
-    sidecar = _sidecar(source)
     if sidecar:
-        return f"{sidecar[0].host or host}/{sidecar[0].service or service}/{name}"
+        return f"{sidecar.head.host or host}/{sidecar.head.workload or service}/{name}"
     return f"{host}/{service}/{name}"
 
 
 def copy_archive(
-    source: ArchiveSource, key: str, until: dt.datetime | None, target: Target, progress: Progress
+    source: ArchiveSource,
+    key: str,
+    sidecar: Sidecar | None,
+    until: dt.datetime | None,
+    target: Target,
+    progress: Progress,
+    there: Archive | None = None,
 ) -> Copied | None:
-    """Copy one archive, and commit it with its sidecar: its own, or one made on the way. Both are locked until then.
+    """Copy one archive, and commit it with its sidecar: its own, or an unsigned one made on the way.
 
-    If it is there already, from a copy that was broken off, it only gets its sidecar; None if it has that too. Raises
-    AlreadyExists if what is there is something else; DamagedArchive if the source is not what its sidecar says: nothing
-    is copied then.
+    there: what the target has under its key.
+
+    Both are locked until then. If the archive is in the target from a copy that was interrupted, it only gets its
+    sidecar; None if it has that too. Raises AlreadyExists if another archive has its name; DamagedArchive if the source
+    is not what its sidecar says: nothing is copied then.
     """
-    known = _sidecar(source)
     host, service, _ = key.split("/")[-3:]
-    new = True
+    store, new = target.root.store, True
     with target.guard(host, service):
         try:
-            with finishing(target.store.begin(key, until)) as upload:
-                sidecar, encoded = _read(source, key, known, upload, progress)
+            with finishing(store.begin(key, until)) as upload:
+                stated = _read(source, key, sidecar, upload, progress)
+            etag = upload.etag
         except AlreadyExists:
             new = False
-            sidecar, encoded = known or _read(source, key, known, Nowhere(), progress)
-            if _is_there(target.store, key, sidecar, progress):
+            stated = _read(source, key, sidecar, Nowhere(), progress)
+            if there and _has(there, stated.head, signed=stated.is_signed):
                 return None
-        put(target.store, key + SUFFIX, encoded, until)
-    return Copied(source.name, f"{target.store.name.rstrip('/')}/{key}", sidecar.size, new)
+            etag = _seen(target, key, stated, progress)
+        put_sidecar(store, key, stated.sidecar(target, etag), target.clock, until)
+    return Copied(source.name, f"{target.name}/{key}", stated.head.size, new)
 
 
-Known = tuple[Sidecar, bytes]  # a sidecar, and its bytes
+@dataclass(frozen=True)
+class _Stated:
+    """What the copy's sidecar says. statement: lines 1 and 2 as they stand; None for a sidecar of version 1, which is
+    copied as it is: `legacy`."""
+
+    head: Head
+    statement: Statement | None
+    rest_line: bytes
+    legacy: bytes = b""
+
+    @property
+    def is_signed(self) -> bool:
+        """Return True if somebody has signed lines 1 and 2."""
+        return self.statement is not None and bool(self.statement.signature)
+
+    def sidecar(self, target: Target, etag: str) -> bytes:
+        """The copy's sidecar."""
+        if self.statement is None:
+            return self.legacy
+        place = place_of(self.head, target.root.identity, etag, isoformat(target.clock.now()))
+        return assemble(self.statement, state_place(place, target.sign if self.is_signed else None), self.rest_line)
 
 
-def _read(source: ArchiveSource, key: str, known: Known | None, sink: Sink, progress: Progress) -> Known:
-    """Read all of an archive, held against its sidecar if it has one, into a sink; returns the sidecar that it is to
-    have there."""
-    hashing, head = HashingSink(sink), b""
+def _read(source: ArchiveSource, key: str, sidecar: Sidecar | None, sink: Sink, progress: Progress) -> _Stated:
+    """Read all of an archive into a sink and compare it with its sidecar; returns what the copy's sidecar says."""
+    hashing, start = HashingSink(sink), b""
     with source.sequential() as opened:
         progress.begin(f"copying {key.rpartition('/')[2]}", opened.size)
         for piece in iter(partial(counted_read(opened.read, progress), _PIECE), b""):
-            head += piece[: _HEAD - len(head)]
+            start += piece[: _HEAD - len(start)]
             hashing.write(piece)
-    found = hashing.measured(_facts(key))
-    if known:
-        _require_same(source.name, known[0], found)
-        return known
-    made = _with_outline(found, head)
-    return made, made.encode()
+    found = hashing.digests()
+    if sidecar is None:
+        return _unsigned(key, found, start)
+    if (found.size, found.sha256) != (sidecar.head.size, sidecar.head.sha256):
+        raise DamagedArchive(
+            f"{source.name} is not what its sidecar says", "see where: drunner-vault verify --no-key SOURCE"
+        )
+    statement = sidecar.start.statement
+    if statement is None:
+        return _Stated(sidecar.head, None, b"", sidecar.data)
+    return _Stated(sidecar.head, statement, sidecar.rest_line)
 
 
 class Nowhere:
@@ -195,46 +281,36 @@ class Nowhere:
         """See Sink."""
 
 
-def _is_there(store: Store, key: str, expected: Sidecar, progress: Progress) -> bool:
-    """Whether the archive and a sidecar that says so are there; else the object is read, and is this archive. Raises
-    AlreadyExists if it is not."""
-    there = StoredSource(store, key, store.stat(key).size)
-    beside = _sidecar(there)
-    if beside and there.size == expected.size and beside[0].sha256 == expected.sha256:
-        return True
-    try:
-        _read(there, key, (expected, b""), Nowhere(), progress)
-    except DamagedArchive as cause:
+def _seen(target: Target, key: str, expected: _Stated, progress: Progress) -> str:
+    """The ETag of the object that is in the target already, and is this archive. Raises AlreadyExists if it is not."""
+    before = target.root.store.stat(key)
+    sink = HashingSink(Nowhere())
+    with StoredSource(target.root.store, key, before.size).sequential() as opened:
+        progress.begin(f"comparing {key.rpartition('/')[2]}", opened.size)
+        for piece in iter(partial(counted_read(opened.read, progress), _PIECE), b""):
+            sink.write(piece)
+    found = sink.digests()
+    same = (found.size, found.sha256) == (expected.head.size, expected.head.sha256)
+    if not same or target.root.store.stat(key).etag != before.etag:
         raise AlreadyExists(
-            f"{key} exists already in {store.name}, and is something else", "compare them: verify both"
-        ) from cause
-    return False
+            f"{key} exists already in {target.name}, and is something else", "compare them: verify both"
+        )
+    return before.etag
 
 
-def _sidecar(source: ArchiveSource) -> Known | None:
-    """The sidecar beside an archive, read and as it is; None if there is none that can be read."""
-    try:
-        data = source.beside(SUFFIX)
-        return parse_sidecar(data), data
-    except (NotFound, DamagedArchive):
-        return None
-
-
-def _require_same(name: str, expected: Sidecar, found: Sidecar) -> None:
-    if (found.size, found.sha256) != (expected.size, expected.sha256):
-        raise DamagedArchive(f"{name} is not what its sidecar says", "see where: drunner-vault verify --no-key SOURCE")
-
-
-def _facts(key: str) -> Sidecar:
-    """What the name of an archive tells."""
+def _unsigned(key: str, found: Digests, start: bytes) -> _Stated:
+    """The unsigned sidecar of an archive that has none. Raises ArchiveError for what is not a complete age file."""
     host, service, name = key.split("/")[-3:]
     created = parse_stamp(archive_stamp(name) or "")
-    return Sidecar(name, 0, "", created=isoformat(created) if created else "", host=host, service=service)
-
-
-def _with_outline(sidecar: Sidecar, head: bytes) -> Sidecar:
-    """The same, with what the age header tells. Raises ArchiveError for what is no whole age file."""
-    if not head.startswith(MAGIC):
-        return sidecar
-    outline = read_outline(head, sidecar.size)
-    return replace(sidecar, age_header=outline.head, recipients=list(outline.header.recipient_types))
+    outline = read_outline(start, found.size) if start.startswith(MAGIC) else None
+    rest = Rest(age_header=outline.head if outline else b"", chunks=found.chunks)
+    head = Head(
+        archive=name,
+        host=host,
+        workload=service,
+        created=isoformat(created) if created else "",
+        size=found.size,
+        sha256=found.sha256,
+        recipients=tuple(outline.header.recipient_types) if outline else (),
+    )
+    return _Stated(head, state_head(head, rest, None), encode_rest(rest))

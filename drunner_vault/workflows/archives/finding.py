@@ -1,8 +1,8 @@
-"""From what a person names to the archive that is meant.
+"""From what an operator names to the archive that is meant.
 
 FILE, -, STORE/HOST/SERVICE/NAME   that archive
-PLACE/latest                       the newest complete one of the only service below PLACE
-PLACE SERVICE                      the newest complete one of that service below PLACE
+PLACE/latest                       the newest one of the only service below PLACE
+PLACE SERVICE                      the newest one of that service below PLACE
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drunner_vault.archive import archive_stamp
-from drunner_vault.errors import AccessDenied, BadUsage, NotFound, StorageError
+from drunner_vault.errors import AccessDenied, BadUsage, NotFound
 from drunner_vault.stores.address import Address
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.plain import PIPE
@@ -21,7 +21,7 @@ from drunner_vault.stores.store import Store, is_key
 from drunner_vault.workflows.archives.places import Places
 
 if TYPE_CHECKING:
-    from drunner_vault.catalog.catalog import Archive  # a file that is named is found without a catalogue
+    from drunner_vault.catalog.catalog import Archive, Catalog  # a file that is named is found without a catalogue
 
 LATEST = "latest"
 _SHOWN = 8
@@ -54,13 +54,15 @@ def find_to_restore(places: Places, text: str, service: str | None) -> tuple[Arc
         return _newest(places, address, _one_service), None
     if service is None:
         raise _which_service(places, address)
-    called = service
+    wanted = service
 
-    def choose(found: list[Archive], where: str) -> list[Archive]:
-        ours = [item for item in found if item.service == service]
-        if not ours and address.last == LATEST:
-            return _one_service(found, where)  # there is one service only, which is to be called otherwise here
-        return _one_host(ours, service, where) if ours else _no_such_service(found, called, where)
+    def choose(catalog: Catalog) -> list[Archive]:
+        found = catalog.archives
+        if any(item.service == wanted for item in found):
+            return _one_host(catalog, wanted)
+        if address.last == LATEST:
+            return _one_service(catalog)  # there is one service only, which is to be called otherwise here
+        raise _no_such_service(catalog, wanted)
 
     return _newest(places, address, choose, service), service
 
@@ -75,8 +77,9 @@ def _named(places: Places, text: str) -> ArchiveSource | None:
     address = places.address(text)
     if address.last == LATEST or not is_key(address.last):
         return None
+    parent = address.parent()
     try:
-        return stored(places.open(address.parent()), address.last)
+        return stored(places.open(parent), address.last, parent)
     except (NotFound, AccessDenied):
         # a place, most likely, above which we need not be allowed anything
         if archive_stamp(address.last) is not None:
@@ -84,65 +87,79 @@ def _named(places: Places, text: str) -> ArchiveSource | None:
         return None
 
 
-def stored(store: Store, key: str) -> ArchiveSource:
-    """An object of a store as an archive; one that lies in a directory of this host is read as a file."""
+def stored(store: Store, key: str, address: Address | None = None) -> ArchiveSource:
+    """Return an object of a store as an archive; one in a directory of this host is read as a file.
+
+    address: of the store, None if it has none.
+    """
     if isinstance(store, LocalStore):
         store.stat(key)
         return FileSource(store.root / key)
-    return StoredSource(store, key, store.stat(key).size)
+    return StoredSource(store, key, store.stat(key).size, address)
 
 
-Choose = Callable[["list[Archive]", str], "list[Archive]"]
+Choose = Callable[["Catalog"], "list[Archive]"]
 
 
 def _newest(places: Places, address: Address, choose: Choose, service: str | None = None) -> ArchiveSource:
-    """The newest complete one of those that are chosen of all below a place. service: if there are archives of this
-    one, only they are looked at."""
-    from drunner_vault.catalog.catalog import archives, newest
+    """The newest one of those that are chosen of all below a place. service: if there are archives of this one, only
+    they are looked at."""
+    from drunner_vault.catalog.selection import select_newest
 
-    place = address.parent() if address.last == LATEST else address
-    store = places.open(place)
-    chosen = choose(archives(store, service=service) or archives(store), store.name)
-    found = newest(chosen, places.now())
-    if found is None:
-        faults = "; ".join(f"{item.name}: {item.fault}" for item in chosen[:3])
-        raise StorageError(f"none of the archives in {store.name} is complete: {faults}", "try: drunner-vault salvage")
-    for item in chosen:
-        if item.created > found.created:
-            places.notice(f"{item.name} is newer, and passed over: {item.fault or 'it was made in the future'}")
-    return stored(store, found.key)
+    root = places.root(address.parent() if address.last == LATEST else address)
+    catalog = places.catalog(root, service=service)
+    if not catalog.archives and service is not None:
+        catalog = places.catalog(root)
+    selected = select_newest(catalog, choose(catalog), places.now())
+    for notice in selected.notices:
+        places.notice(notice)
+    return stored(root.store, selected.archive.key, root.address)
 
 
-def _one_service(found: list[Archive], where: str) -> list[Archive]:
+def _one_service(catalog: Catalog) -> list[Archive]:
     """All of them, if they are of one service of one host."""
-    groups = sorted({item.group for item in found})
+    from drunner_vault.catalog.selection import groups_of
+
+    groups = groups_of(catalog.archives)
     if not groups:
-        raise NotFound(f"there is no archive in {where}", "check the place")
+        raise NotFound(f"there is no archive in {_where(catalog)}", "check the place")
     if len({service for _, service in groups}) > 1:
-        raise BadUsage(f"there are archives of several services in {where}: {_listed(groups)}", "say which is meant")
-    return _one_host(found, groups[0][1], where)
-
-
-def _one_host(found: list[Archive], service: str, where: str) -> list[Archive]:
-    hosts = sorted({item.host for item in found})
-    if len(hosts) > 1:
         raise BadUsage(
-            f"several hosts have a service {service} in {where}: {', '.join(host or '(unknown)' for host in hosts)}",
-            f"say whose is meant: {where}/{hosts[-1]}/{service}/{LATEST}",
+            f"there are archives of several services in {_where(catalog)}: {_listed(groups)}", "say which is meant"
         )
-    return found
+    return _one_host(catalog, groups[0][1])
 
 
-def _no_such_service(found: list[Archive], service: str, where: str) -> list[Archive]:
-    groups = sorted({item.group for item in found})
+def _one_host(catalog: Catalog, service: str) -> list[Archive]:
+    from drunner_vault.catalog.selection import groups_of
+
+    found = [item for item in catalog.archives if item.service == service]
+    groups = groups_of(found)
+    if len(groups) > 1:
+        where, hosts = _where(catalog), ", ".join(host or "(unknown)" for host, _ in groups)
+        raise BadUsage(
+            f"several hosts have a service {service} in {where}: {hosts}",
+            f"say whose is meant: {where}/{groups[-1][0]}/{service}/{LATEST}",
+        )
+    return [item for item in found if item.group == groups[0]]
+
+
+def _no_such_service(catalog: Catalog, service: str) -> NotFound:
+    groups = sorted({item.group for item in catalog.archives})
     there = f"there are: {_listed(groups)}" if groups else "there is no archive at all; check the place"
-    raise NotFound(f"there is no archive of {service} in {where}", there)
+    return NotFound(f"there is no archive of {service} in {_where(catalog)}", there)
+
+
+def _where(catalog: Catalog) -> str:
+    """The place that the archives are in, as an operator can name it."""
+    root = catalog.root
+    return f"{root.name.rstrip('/')}/{root.prefix}" if root.prefix else root.name
 
 
 def _which_service(places: Places, address: Address) -> BadUsage:
-    from drunner_vault.catalog.catalog import archives
+    from drunner_vault.catalog.selection import groups_of
 
-    groups = sorted({item.group for item in archives(places.open(address))})
+    groups = groups_of(places.catalog(places.root(address)).archives)
     services = _listed(groups) or "none"
     return BadUsage(f"{address} holds archives of: {services}", f"say which: {address} SERVICE")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fnmatch
 import os
 import re
@@ -21,10 +22,10 @@ from drunner_vault.workflows.trust import Trust
 _GLOB = re.compile(rb"[*?\[]")
 
 
-def inspect(opened: OpenArchive, trust: Trust) -> dict[str, Any]:
-    """All that an archive says of itself, as plain data."""
+def inspect(opened: OpenArchive, trust: Trust, appeared: dt.datetime | None = None) -> dict[str, Any]:
+    """Return all that an archive says about itself, as plain data. appeared: when it appeared in its store."""
     archive = opened.archive
-    sender = trust.sender(archive.closing.root_bytes, archive.closing.signature, archive.manifest.host)
+    sender = trust.sender(archive.closing.root_bytes, archive.closing.signature, archive.manifest.host, appeared)
     return {
         "archive": opened.source.name,
         "size": opened.source.size,

@@ -21,11 +21,11 @@ from drunner_vault.archive.salvage import (
 )
 from drunner_vault.clock import Clock
 from drunner_vault.durable import new_file
-from drunner_vault.errors import AlreadyExists, DamagedArchive, NotFound
+from drunner_vault.errors import AlreadyExists, DamagedArchive, NotFound, UnsupportedArchive
 from drunner_vault.stores.plain import destination_path
 from drunner_vault.stores.ranged import RangedSource
 from drunner_vault.stores.sources import ArchiveSource
-from drunner_vault.workflows.archives.verify import sidecar_of
+from drunner_vault.workflows.archives.recording import sidecar_of
 from drunner_vault.workflows.progress import Progress
 
 _START = 200
@@ -99,8 +99,8 @@ def salvage(
 def _sidecar(source: ArchiveSource) -> Sidecar | None:
     """The sidecar beside the archive; a damaged one counts as none."""
     try:
-        return sidecar_of(source)
-    except (NotFound, DamagedArchive):
+        return sidecar_of(source, None)
+    except (NotFound, DamagedArchive, UnsupportedArchive):
         return None
 
 
@@ -112,14 +112,14 @@ def _stream(
     ask: Callable[[str], str] | None,
 ) -> Stream:
     """What survives of the zstd stream in a file."""
-    copy = sidecar.age_header if sidecar else None
+    copy = sidecar.rest.age_header if sidecar else None
     if not is_encrypted(source.read_at, source.size, copy):
         return ClearStream(source.read_at, source.size)
     keys = offered()
     start = copy or source.read_at(0, min(_START, source.size))
     if not keys and ask and b"-> scrypt " in start:
         keys = [ScryptIdentity(ask(f"Passphrase of {source.name}"))]
-    size = sidecar.size if sidecar else None
+    size = sidecar.head.size if sidecar else None
     return open_chunks(source.read_at, source.size, keys, copy or b"", size, choices.tries)
 
 
@@ -127,7 +127,8 @@ def _hints(archive: str, sidecar: Sidecar | None) -> Hints:
     name = hints_from_name(archive)
     if sidecar is None:
         return name
-    return Hints(sidecar.id, sidecar.created, sidecar.host, sidecar.service).or_else(name)
+    head = sidecar.head
+    return Hints(head.id, head.created, head.host, head.workload).or_else(name)
 
 
 def _report(source: str, archive: str, result: Salvaged, *, encrypted: bool) -> SalvageReport:

@@ -1,4 +1,4 @@
-"""Proving an archive without restoring it: every byte, or only its ends, or, without any key, against its sidecar."""
+"""Verifying an archive without restoring it: every byte, or only its ends; or, without a key, against its sidecar."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from drunner_vault.age import Identity
-from drunner_vault.archive import ArchiveReader, Manifest, Root, Sidecar, archive_stamp, differences, parse_sidecar
-from drunner_vault.archive.sidecar import SUFFIX
-from drunner_vault.catalog.records import RecordKind, try_record
-from drunner_vault.clock import Clock
+from drunner_vault.archive import ArchiveReader, Manifest, Root, Sidecar, differences, parse_sidecar
+from drunner_vault.catalog.records import RecordKind
 from drunner_vault.durable import storage_error
-from drunner_vault.errors import DamagedArchive, NotFound
+from drunner_vault.errors import DamagedArchive
 from drunner_vault.stores.sources import ArchiveSource
 from drunner_vault.workflows.archives.opening import Offered, open_archive
+from drunner_vault.workflows.archives.recording import Observed, Recorder
 from drunner_vault.workflows.keys import opened
 from drunner_vault.workflows.progress import Progress, counted_read
 from drunner_vault.workflows.trust import Sender, Trust
@@ -25,8 +24,12 @@ _PIECE = 1 << 20
 
 @dataclass
 class VerifyReport:
-    """What was proven. checked: `everything`, `index`, `ends` or `sidecar`. sender: in words. problem_count: what the
-    backup itself could not carry; the archive is as it was written all the same."""
+    """What was verified.
+
+    checked: `everything`, `index`, `ends` or `sidecar`. sender: in words. problem_count: files that the backup itself
+    could not read consistently; the archive is as it was written all the same. recorded: True if a record was written
+    beside the archive. accepted: True if an accepted key has signed the sidecar.
+    """
 
     archive: str
     checked: str
@@ -38,6 +41,8 @@ class VerifyReport:
     trusted: bool = False
     problem_count: int = 0
     problems: list[dict[str, str]] = field(default_factory=list)
+    recorded: bool = False
+    accepted: bool = False
 
 
 def verify(
@@ -56,7 +61,7 @@ def verify(
             for _, content in reader.members():
                 for _ in content:
                     pass
-            sender = trust.sender(reader.root_bytes, reader.signature, reader.manifest.host)
+            sender = trust.sender(reader.root_bytes, reader.signature, reader.manifest.host, source.modified())
             return _report(archive.name, "everything", reader.manifest, reader.root, sender)
 
 
@@ -64,7 +69,9 @@ def verify_ends(source: ArchiveSource, offered: Offered, trust: Trust) -> Verify
     """Prove head and tail only: that the archive is complete, whose it is, and what it should hold."""
     with open_archive(source, offered) as opened_archive:
         archive = opened_archive.archive
-        sender = trust.sender(archive.closing.root_bytes, archive.closing.signature, archive.manifest.host)
+        sender = trust.sender(
+            archive.closing.root_bytes, archive.closing.signature, archive.manifest.host, source.modified()
+        )
         return _report(opened_archive.source.name, "ends", archive.manifest, archive.root, sender)
 
 
@@ -72,7 +79,9 @@ def verify_index(source: ArchiveSource, offered: Offered, trust: Trust) -> Verif
     """Prove head, tail, and the list of all that the archive holds: what any restore or extraction goes by."""
     with open_archive(source, offered) as opened_archive:
         archive = opened_archive.archive
-        sender = trust.sender(archive.closing.root_bytes, archive.closing.signature, archive.manifest.host)
+        sender = trust.sender(
+            archive.closing.root_bytes, archive.closing.signature, archive.manifest.host, source.modified()
+        )
         listed, framed = sum(1 for _ in archive.member_rows()), sum(1 for _ in archive.frame_lines())
         if (listed, framed) != (archive.root.members, archive.root.frames):
             raise DamagedArchive("the index lists other files than its root says", "do not trust this archive")
@@ -80,43 +89,24 @@ def verify_index(source: ArchiveSource, offered: Offered, trust: Trust) -> Verif
 
 
 def verify_without_key(source: ArchiveSource, expected: Sidecar, progress: Progress) -> VerifyReport:
-    """Hold the object against its sidecar. Raises DamagedArchive, NotFound."""
+    """Compare a file with its sidecar. Raises DamagedArchive, NotFound."""
     with source.sequential() as archive:
         progress.begin("verifying", archive.size)
         pieces = iter(partial(counted_read(archive.read, progress), _PIECE), b"")
         wrong = list(differences(expected, pieces))
         if wrong:
             raise DamagedArchive(f"{archive.name} is not what its sidecar says: {'; '.join(wrong)}", "use another copy")
-        return VerifyReport(archive.name, "sidecar", expected.service, expected.created)
+        return VerifyReport(archive.name, "sidecar", expected.head.workload, expected.head.created)
 
 
-def recorded(source: ArchiveSource, clock: Clock, check: Callable[[], VerifyReport]) -> VerifyReport:
-    """The report of a check that reads all of an archive. That it is well, or that it is damaged, is remembered beside
-    the archive, if that is in a store and we may write there."""
-    try:
-        report = check()
-    except DamagedArchive as error:
-        _record(source, RecordKind.DAMAGED, clock, {"problem": error.message})
-        raise
-    _record(source, RecordKind.VERIFIED, clock, {"checked": report.checked})
+def recorded(source: ArchiveSource, recorder: Recorder, check: Callable[[ArchiveSource], VerifyReport]) -> VerifyReport:
+    """Return the report of a check that reads all of an archive, and record beside the archive what was found."""
+    observed = Observed(source)
+    with recorder.recording_damage():
+        report = check(observed)
+    report.recorded = recorder.record(RecordKind.VERIFIED, {"checked": report.checked}, observed.sha256)
+    report.accepted = recorder.located is not None and recorder.located.is_accepted
     return report
-
-
-def _record(source: ArchiveSource, kind: RecordKind, clock: Clock, details: dict[str, str]) -> None:
-    place = source.place()
-    if place is not None and archive_stamp(place[1].rpartition("/")[2]):
-        store, key = place
-        try_record(store, key, kind, clock.now(), details)
-
-
-def sidecar_of(source: ArchiveSource) -> Sidecar:
-    """The sidecar beside an archive. Raises NotFound, StorageError, DamagedArchive."""
-    try:
-        return parse_sidecar(source.beside(SUFFIX))
-    except NotFound as cause:
-        raise NotFound(
-            f"there is no sidecar {source.name}{SUFFIX}", "check the archive with a key instead: verify SOURCE -i FILE"
-        ) from cause
 
 
 def read_sidecar(path: Path) -> Sidecar:

@@ -11,13 +11,13 @@ import contextlib
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drunner_vault.age import Identity
-from drunner_vault.archive import Manifest, VolumeRecord, archive_service, archive_stamp
-from drunner_vault.catalog.records import RecordKind, try_record
+from drunner_vault.archive import Manifest, VolumeRecord, archive_service
+from drunner_vault.catalog.records import RecordKind
 from drunner_vault.engine.trees import Access, TreeItem, VolumeTree
 from drunner_vault.errors import (
     BadImage,
@@ -34,6 +34,7 @@ from drunner_vault.errors import (
 )
 from drunner_vault.services.selftest import has_command, has_selftest
 from drunner_vault.stores.sources import ArchiveSource
+from drunner_vault.workflows.archives.recording import Observed, Recorder
 from drunner_vault.workflows.drilling.drill_room import DrillRoom, drill_room
 from drunner_vault.workflows.host import ServiceHost, last_words
 from drunner_vault.workflows.progress import Progress
@@ -98,6 +99,7 @@ def drill(
     ask: Callable[[str], str] | None,
     trust: Trust | None,
     progress: Progress,
+    recorder: Recorder,
 ) -> DrillReport:
     """Restore an archive apart, see whether its service is well, and remove it again. What was found is remembered
     beside the archive, if that is in a store and we may write there.
@@ -106,21 +108,22 @@ def drill(
     engine that does not answer.
     """
     report = DrillReport(source.name)
+    observed = Observed(source)
     with drill_room(host, archive_service(Path(source.name).name) or "", choices.timeout) as place:
         reinstaller = _Drill(place, choices, report, progress)
         try:
-            restored = restore_with(reinstaller, host.clock, source, offered, ask, trust, progress)
+            restored = restore_with(reinstaller, host.clock, observed, offered, ask, trust, progress)
             report.members, report.content = restored.members, restored.content
         except _PROVES as problem:
             if isinstance(problem, (EngineDown, ServiceBusy)) or _is_choice(problem, choices):
                 raise
             reinstaller.failed(problem)
-            _remember_damage(host, source, problem)
+            _remember_damage(recorder, problem)
         report.changed, report.refused = place.room.report.changed, place.room.report.refused
     report.left = place.left
     if report.refused and report.verdict == FAILED:
         report.hint = "drill it on a host without that service; or have the service name all it makes after SERVICENAME"
-    report.recorded = _remember(host, source, report)
+    report.recorded = _remember(recorder, observed, report)
     return report
 
 
@@ -298,24 +301,25 @@ def _shown(container: ContainerState) -> dict[str, str]:
     }
 
 
-def _remember(host: ServiceHost, source: ArchiveSource, report: DrillReport) -> bool:
-    """A drill reads every byte, so one that went well also proves the archive."""
+def _remember(recorder: Recorder, observed: Observed, report: DrillReport) -> bool:
+    """A drill reads every byte, so one that went well also verifies the archive."""
     kind = RecordKind.DRILLED if report.verdict == PASSED else RecordKind.DRILL_FAILED
-    details: dict[str, Any] = {name: value for name, value in asdict(report).items() if name != "recorded"}
-    written = _record(host, source, kind, details)
+    details: dict[str, Any] = {
+        "verdict": report.verdict,
+        "why": report.why[:1000],
+        "milliseconds": round(report.seconds * 1000),
+        "restored_milliseconds": round(report.restored * 1000),
+        "members": report.members,
+        "content": report.content,
+        "selftest": report.selftest,
+        "started": report.started,
+    }
+    written = recorder.record(kind, details)
     if written and report.verdict == PASSED:
-        _record(host, source, RecordKind.VERIFIED, {"checked": "everything", "by": "drill"})
+        recorder.record(RecordKind.VERIFIED, {"checked": "everything", "by": "drill"}, observed.sha256)
     return written
 
 
-def _remember_damage(host: ServiceHost, source: ArchiveSource, problem: VaultError) -> None:
+def _remember_damage(recorder: Recorder, problem: VaultError) -> None:
     if isinstance(problem, DamagedArchive):
-        _record(host, source, RecordKind.DAMAGED, {"problem": problem.message})
-
-
-def _record(host: ServiceHost, source: ArchiveSource, kind: RecordKind, details: dict[str, Any]) -> bool:
-    place = source.place()
-    if place is None or not archive_stamp(place[1].rpartition("/")[2]):
-        return False
-    store, key = place
-    return try_record(store, key, kind, host.clock.now(), details)
+        recorder.record(RecordKind.DAMAGED, {"problem": problem.message[:1000]})

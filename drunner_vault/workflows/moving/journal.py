@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.errors import StorageError
+from drunner_vault.hoststate.state import DIRECTORY, State
 from drunner_vault.services.home import ServiceHome
-from drunner_vault.workflows.unattended.state import DIRECTORY, State
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ written down, so that the same command, given again after it was stopped or some
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -15,10 +16,22 @@ from typing import Any
 
 from drunner_vault.age import Identity
 from drunner_vault.archive import Manifest
-from drunner_vault.catalog.catalog import Archive, archives, newest
+from drunner_vault.catalog.archive import Archive
+from drunner_vault.catalog.catalog import Catalog, newest
+from drunner_vault.catalog.selection import groups_of, select_newest
 from drunner_vault.clock import isoformat
 from drunner_vault.engine.trees import Access
-from drunner_vault.errors import BadUsage, DamagedArchive, Interrupted, NoKey, NoSpace, NotFound, VaultError
+from drunner_vault.errors import (
+    BadUsage,
+    DamagedArchive,
+    Interrupted,
+    NoKey,
+    NoSpace,
+    NotFound,
+    StorageError,
+    VaultError,
+)
+from drunner_vault.hoststate.state import State
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.stores.store import Store
 from drunner_vault.workflows.archives.finding import stored
@@ -31,7 +44,6 @@ from drunner_vault.workflows.restore_service import restore_service
 from drunner_vault.workflows.services.drunner_restore import RestoreChoices
 from drunner_vault.workflows.services.selftest import require_well, start_unless_running
 from drunner_vault.workflows.trust import Trust, require_trusted
-from drunner_vault.workflows.unattended.state import State
 from drunner_vault.workflows.working import working_on
 
 RESTORE, FINISH, HERE, IMPOSSIBLE = "restore", "finish", "here", "impossible"
@@ -64,7 +76,7 @@ class PlannedService:
     it; content: bytes that it will take here. action: `restore`, `finish` (an earlier rebuild has restored it, and not
     found it to be well), `here` (it has), `impossible`. why: the reason, where it is not restored. passed_over: newer
     archives, and why they do not count. older: the complete one before it, empty if there is none. running: whether it
-    ran when that was made."""
+    ran when that was made. appeared: when the archive appeared in the store."""
 
     service: str
     archive: str = ""
@@ -78,6 +90,7 @@ class PlannedService:
     older: str = ""
     ports: tuple[str, ...] = ()
     running: bool = False
+    appeared: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -121,25 +134,25 @@ class RebuildReport:
     services: list[ServiceOutcome] = field(default_factory=list)
 
 
-def plan_rebuild(host: ServiceHost, store: Store, wish: Wish, keys: Keys) -> RebuildPlan:
+def plan_rebuild(host: ServiceHost, catalog: Catalog, wish: Wish, keys: Keys) -> RebuildPlan:
     """What would be restored. Nothing is changed. Every archive is opened, so that what is wrong with a key, a sender
     or this host shows now.
 
     Raises NotFound, BadUsage if several hosts could be meant, NoKey, StorageError.
     """
-    found = _of_one_host(archives(store, host=wish.host), store, wish)
+    found = _of_one_host(catalog, wish)
     wanted = Wanted(wish.services, host=found[0].host)
     chosen = sorted(filter(wanted.has, found), key=lambda item: item.service)
     if any(item.recipients for item in chosen):
         keys.offered()  # a key file that cannot be read is said once, and a person asked once
     groups = {service: list(group) for service, group in groupby(chosen, key=lambda item: item.service)}
-    planned = [_planned(host, store, service, group, wish, keys) for service, group in groups.items()]
+    planned = [_planned(host, catalog, service, group, wish, keys) for service, group in groups.items()]
     planned += [
-        PlannedService(name, action=IMPOSSIBLE, why=f"there is no archive of it in {store.name}")
+        PlannedService(name, action=IMPOSSIBLE, why=f"there is no archive of it in {catalog.root.name}")
         for name in wanted.absent(found)
     ]
     needed = sum(item.content for item in planned if item.action == RESTORE)
-    return RebuildPlan(store.name, found[0].host, tuple(planned), needed, host.engine.facts().free)
+    return RebuildPlan(catalog.root.name, found[0].host, tuple(planned), needed, host.engine.facts().free)
 
 
 def rebuild(
@@ -226,30 +239,40 @@ class _Done:
         return record.installed if record else ""
 
 
-def _of_one_host(found: list[Archive], store: Store, wish: Wish) -> list[Archive]:
-    hosts = sorted({item.host for item in found})
+def _of_one_host(catalog: Catalog, wish: Wish) -> list[Archive]:
+    """All archives of the host that is meant: directories of others do not make that unclear."""
+    found = [item for item in catalog.archives if not item.missing and wish.host in (None, item.host)]
+    groups = groups_of(found)
+    hosts = sorted({host for host, _ in groups})
     if not hosts:
-        there = ", ".join(sorted({item.host for item in archives(store)}))
+        there = ", ".join(sorted({item.host for item in catalog.archives}))
         of = f" of host {wish.host}" if wish.host else ""
         raise NotFound(
-            f"there is no archive{of} in {store.name}", f"there are those of: {there}" if there else "check the place"
+            f"there is no archive{of} in {catalog.root.name}",
+            f"there are those of: {there}" if there else "check the place",
         )
     if len(hosts) > 1:
-        raise BadUsage(f"there are archives of several hosts in {store.name}: {', '.join(hosts)}", "say whose: --host")
-    return found
+        raise BadUsage(
+            f"there are archives of several hosts in {catalog.root.name}: {', '.join(hosts)}", "say whose: --host"
+        )
+    return [item for item in found if item.group in groups]
 
 
 def _planned(
-    host: ServiceHost, store: Store, service: str, group: list[Archive], wish: Wish, keys: Keys
+    host: ServiceHost, catalog: Catalog, service: str, group: list[Archive], wish: Wish, keys: Keys
 ) -> PlannedService:
-    chosen = newest(group, host.clock.now())
-    if chosen is None:
-        faults = "; ".join(f"{item.name}: {item.fault}" for item in group[:3])
-        return PlannedService(service, action=IMPOSSIBLE, why=f"no archive is complete: {faults}")
+    now, store = host.clock.now(), catalog.root.store
+    try:
+        chosen = select_newest(catalog, group, now).archive
+    except (BadUsage, StorageError) as error:
+        return PlannedService(service, action=IMPOSSIBLE, why=error.message, hint=error.hint)
     later = tuple(
-        f"{item.name}: {item.fault or 'made in the future'}" for item in group if item.created > chosen.created
+        f"{item.name}: {item.fault or item.why or 'made in the future'}"
+        for item in group
+        if item.created > chosen.created
     )
-    before = newest([item for item in group if item.created < chosen.created], host.clock.now())
+    same = [item for item in group if item.created < chosen.created and item.series == chosen.series]
+    before = newest(same, now)
     item = PlannedService(
         service,
         chosen.key,
@@ -257,6 +280,7 @@ def _planned(
         chosen.size,
         passed_over=later,
         older=before.key if before else "",
+        appeared=chosen.modified,
     )
     try:
         return _looked_into(host, store, item, wish, keys)
@@ -277,7 +301,7 @@ def _looked_into(host: ServiceHost, store: Store, item: PlannedService, wish: Wi
     with open_archive(stored(store, item.archive), keys.offered) as opened:
         manifest, closing = opened.archive.manifest, opened.archive.closing
         if keys.trust is not None and opened.recipients and "scrypt" not in opened.recipients:
-            sender = keys.trust.sender(closing.root_bytes, closing.signature, manifest.host)
+            sender = keys.trust.sender(closing.root_bytes, closing.signature, manifest.host, item.appeared)
             require_trusted(sender, item.archive)
         content = sum(part.content for name, part in closing.root.components.items() if name.startswith("volumes/"))
     needs = _needs(item.service, manifest, content, replace=wish.replace)

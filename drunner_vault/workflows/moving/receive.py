@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from drunner_vault import __version__
 from drunner_vault.archive import Manifest
 from drunner_vault.errors import BadUsage, DamagedArchive, Interrupted, ServiceExists, VaultError
+from drunner_vault.hoststate.state import State
 from drunner_vault.services.home import ServiceHome
 from drunner_vault.stores.ssh.channel import Channel, Gone
 from drunner_vault.workflows.host import ServiceHost
@@ -28,7 +29,6 @@ from drunner_vault.workflows.restore import restore
 from drunner_vault.workflows.services.drunner_restore import DrunnerReinstallation, DrunnerReinstaller, RestoreChoices
 from drunner_vault.workflows.services.remove import obliterate
 from drunner_vault.workflows.services.selftest import require_well, start_unless_running
-from drunner_vault.workflows.unattended.state import State
 from drunner_vault.workflows.working import working_on
 
 PROTOCOL = 1

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from drunner_vault import __version__
 from drunner_vault.age import ARMOR_BEGIN, MAGIC, HybridIdentity, armored, dearmor, parse_identities, read_outline
-from drunner_vault.catalog.catalog import Archive, archives, newest
+from drunner_vault.catalog.archive import Archive
+from drunner_vault.catalog.catalog import Catalog
+from drunner_vault.catalog.selection import groups_of, select_newest
 from drunner_vault.clock import Clock
 from drunner_vault.durable import new_file, storage_error
-from drunner_vault.errors import ArchiveError, BadKey, NoKey, StorageError
+from drunner_vault.errors import ArchiveError, BadKey, BadUsage, NoKey, StorageError
 from drunner_vault.kit.page import render
 from drunner_vault.kit.sheet import KeySheet, Kit, ServiceSheet, SignerSheet, StoreSheet
 from drunner_vault.stores.address import Address
-from drunner_vault.stores.readonly import ReadOnlyStore
 from drunner_vault.workflows.archives.places import Places
 from drunner_vault.workflows.recovery import by_hand
 from drunner_vault.workflows.recovery.by_hand import Place
@@ -157,19 +158,28 @@ class _Shelf:
         """The store that a person names, if it can be listed."""
         place = Place(_told(places.address(name), choices.environment))
         try:
-            items = archives(ReadOnlyStore(places.store(name)))
+            catalog = places.catalog(places.root(places.address(name)))
         except StorageError as error:
             return _Shelf(place, (), (f"{place.url} could not be listed: {error.message}",))
+        items = [item for item in catalog.archives if not item.missing]
         if not items:
             return _Shelf(place, (), (f"there is no archive in {place.url}",))
         sheets, tops = [], []
-        for group in sorted({item.group for item in items}):
+        for group in groups_of(items):
             ours = [item for item in items if item.group == group]
-            top = newest(ours, clock.now())
+            top = _newest(catalog, ours, clock)
             sheets.append(_service_sheet(ours[0], top, key, signers))
             tops += [top] if top else []
         problems = [f"{item.service} of {item.host or 'unknown'}: {item.note}" for item in sheets if item.note]
         return _Shelf(Place(place.address, tuple(tops)), tuple(sheets), tuple(problems))
+
+
+def _newest(catalog: Catalog, items: Sequence[Archive], clock: Clock) -> Archive | None:
+    """The archive that a recovery would take; None if none can be chosen."""
+    try:
+        return select_newest(catalog, items, clock.now()).archive
+    except (BadUsage, StorageError):
+        return None
 
 
 def _told(address: Address, environment: Mapping[str, str]) -> Address:
@@ -185,7 +195,9 @@ def _service_sheet(
 ) -> ServiceSheet:
     """last, top: a service's newest archive, and its newest complete one."""
     if top is None:
-        return ServiceSheet(last.host, last.service, note=f"none of its archives is complete: {last.fault}")
+        return ServiceSheet(
+            last.host, last.service, note=f"none of its archives can be chosen: {last.fault or last.why}"
+        )
     note = _unfit(top, key) or _unknown_signer(top, signers)
     return ServiceSheet(top.host, top.service, top.name, _sealed_to(top), note)
 

@@ -16,14 +16,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drunner_vault.age import MAGIC, HybridIdentity, Identity, Stanza, X25519Identity, read_header
-from drunner_vault.catalog.catalog import Archive, archives, newest
-from drunner_vault.catalog.records import RecordKind, try_record
+from drunner_vault.catalog.archive import Archive
+from drunner_vault.catalog.catalog import Catalog
+from drunner_vault.catalog.identity import StoreRoot
+from drunner_vault.catalog.records import RecordKind
+from drunner_vault.catalog.selection import groups_of, select_newest
 from drunner_vault.clock import Clock, isoformat
-from drunner_vault.errors import ArchiveError, KeyProblem, NoKey, StorageError, Unavailable
+from drunner_vault.errors import ArchiveError, BadUsage, KeyProblem, NoKey, StorageError, Unavailable, VaultError
 from drunner_vault.stores.ranged import HEAD
 from drunner_vault.stores.sources import ArchiveSource
 from drunner_vault.stores.store import Store
 from drunner_vault.workflows.archives.finding import stored
+from drunner_vault.workflows.archives.recording import Located, Recorder
 from drunner_vault.workflows.archives.verify import VerifyReport, recorded, verify, verify_index
 from drunner_vault.workflows.progress import Progress
 from drunner_vault.workflows.trust import Trust
@@ -90,7 +94,7 @@ class RehearsalReport:
 
 
 def rehearse(
-    store: Store,
+    catalog: Catalog,
     wanted: Wanted,
     identities: Sequence[Identity],
     trust: Trust,
@@ -104,44 +108,48 @@ def rehearse(
 
     Raises StorageError if the store cannot be listed, NoKey if no identity was given and an archive needs one.
     """
-    report = RehearsalReport(store.name)
-    found = [item for item in archives(store) if wanted.has(item)]
-    groups: dict[tuple[str, str], list[Archive]] = {}
-    for item in found:
-        groups.setdefault(item.group, []).append(item)
-    chosen = {group: newest(items, clock.now()) for group, items in sorted(groups.items())}
-    if not identities and any(item and item.recipients for item in chosen.values()):
+    report = RehearsalReport(catalog.root.name)
+    found = [item for item in catalog.archives if wanted.has(item)]
+    groups = {group: [item for item in found if item.group == group and not item.missing] for group in groups_of(found)}
+    chosen = {group: _newest(catalog, items, clock) for group, items in groups.items() if items}
+    encrypted = any(isinstance(item, Archive) and item.recipients for item in chosen.values())
+    if not identities and encrypted:
         raise NoKey("no identity was given to rehearse with", "give it with -i FILE, or set DRUNNER_PASSPHRASE")
-    one = _Rehearsing(store, list(identities), trust, clock, progress, full)
+    one = _Rehearsing(catalog.root, list(identities), trust, clock, progress, full)
     report.services += [one.try_newest(group, item, groups[group]) for group, item in chosen.items()]
-    report.services += [_absent(name, wanted, store) for name in wanted.absent(found)]
+    report.services += [_absent(name, wanted, catalog.root.store) for name in wanted.absent(found)]
     used = {by for item in report.services for by in item.by}
     offered = dict.fromkeys(recipient_of(one)[:SHOWN] for one in identities)
     report.idle = [name for name in offered if name and name not in used]
     return report
 
 
+def _newest(catalog: Catalog, items: Sequence[Archive], clock: Clock) -> Archive | VaultError:
+    """The archive that a recovery would take, or why none can be chosen."""
+    try:
+        return select_newest(catalog, items, clock.now()).archive
+    except (BadUsage, StorageError) as error:
+        return error
+
+
 @dataclass(frozen=True)
 class _Rehearsing:
     """One store's rehearsal under way."""
 
-    store: Store
+    root: StoreRoot
     identities: list[Identity]
     trust: Trust
     clock: Clock
     progress: Progress
     full: bool
 
-    def try_newest(self, group: tuple[str, str], item: Archive | None, items: Sequence[Archive]) -> Rehearsal:
+    def try_newest(self, group: tuple[str, str], item: Archive | VaultError, items: Sequence[Archive]) -> Rehearsal:
         """One service."""
         host, service = group
-        if item is None:
-            faults = "; ".join(f"{other.name}: {other.fault}" for other in items[:3])
-            return Rehearsal(
-                host, service, problem=f"no archive of it is complete: {faults}", hint="make a backup of it now"
-            )
+        if isinstance(item, VaultError):
+            return Rehearsal(host, service, problem=item.message, hint=item.hint or "make a backup of it now")
         newer = [other for other in items if other.created > item.created]
-        passed = tuple(f"{other.name}: {other.fault or 'it was made in the future'}" for other in newer)
+        passed = tuple(f"{other.name}: {other.fault or other.why or 'it was made in the future'}" for other in newer)
         known = Rehearsal(host, service, item.key, isoformat(item.created), bool(item.recipients), passed_over=passed)
         try:
             return self._opened(item, known)
@@ -149,10 +157,11 @@ class _Rehearsing:
             return replace(known, problem=error.message, hint=error.hint)
 
     def _opened(self, item: Archive, known: Rehearsal) -> Rehearsal:
-        source = stored(self.store, item.key)
+        source = stored(self.root.store, item.key, self.root.address)
+        recorder = Recorder(Located(self.root, item.key, item) if self.root.identity else None, self.trust, self.clock)
         stanzas = _stanzas(source)
         fitting = [one for one in self.identities if recipient_of(one) and one.unwrap(stanzas) is not None]
-        report = self._proven(source, fitting or self.identities)
+        report = self._proven(source, fitting or self.identities, recorder)
         by = tuple(recipient_of(one)[:SHOWN] for one in fitting)
         return replace(
             known,
@@ -161,22 +170,23 @@ class _Rehearsing:
             by=by,
             sender=report.sender,
             trusted=report.trusted,
-            recorded=self._record(item, {"checked": report.checked, "by": list(by)}),
+            recorded=_record(recorder, {"checked": report.checked, "by": list(by)}),
         )
 
-    def _proven(self, source: ArchiveSource, identities: list[Identity]) -> VerifyReport:
-        def everything() -> VerifyReport:
-            return verify(source, lambda: identities, None, self.trust, self.progress)
+    def _proven(self, source: ArchiveSource, identities: list[Identity], recorder: Recorder) -> VerifyReport:
+        def everything(each: ArchiveSource) -> VerifyReport:
+            return verify(each, lambda: identities, None, self.trust, self.progress)
 
         if self.full:
-            return recorded(source, self.clock, everything)
+            return recorded(source, recorder, everything)
         return verify_index(source, lambda: identities, self.trust)
 
-    def _record(self, item: Archive, details: dict[str, Any]) -> bool:
-        try:
-            return try_record(self.store, item.key, RecordKind.REHEARSED, self.clock.now(), details)
-        except Unavailable:
-            return False  # what was proven is no less true
+
+def _record(recorder: Recorder, details: dict[str, Any]) -> bool:
+    try:
+        return recorder.record(RecordKind.REHEARSED, details)
+    except Unavailable:
+        return False  # what was found is no less true
 
 
 def recipient_of(identity: Identity) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from drunner_vault.age import Identity
 from drunner_vault.archive import ImageRecord, ServiceRecord, VolumeRecord, archive_name
-from drunner_vault.archive.sidecar import SUFFIX
-from drunner_vault.clock import Clock
+from drunner_vault.archive.sidecar import SUFFIX, assemble, encode_rest, place_of, state_head, state_place
+from drunner_vault.clock import Clock, isoformat
 from drunner_vault.engine.trees import TreeItem, VolumeTree
 from drunner_vault.errors import AccessDenied, Locked, StorageError
 from drunner_vault.stores.sources import StoredSource
 from drunner_vault.stores.store import Store, put, storing
-from drunner_vault.workflows.archives.verify import sidecar_of, verify, verify_without_key
+from drunner_vault.workflows.archives.recording import sidecar_of
+from drunner_vault.workflows.archives.verify import verify, verify_without_key
 from drunner_vault.workflows.backup import BackupChoices, backup
 from drunner_vault.workflows.progress import Silent
 from drunner_vault.workflows.trust import Trust
@@ -55,12 +56,18 @@ def prove_store(
             with storing(store, key) as sink:
                 sample = _Sample(Path(directory))
                 result = backup(sample, sink, replace(choices, sidecar=True), clock, Silent(), created)
-            assert result.sidecar is not None  # noqa: S101 (it was asked for)
-            put(store, key + SUFFIX, replace(result.sidecar, archive=name).encode())
+            assert result.head is not None and result.rest is not None  # noqa: S101, PT018 (they were asked for)
+            head = replace(result.head, archive=name)
+            place = state_place(place_of(head, "", "", isoformat(created)), None)
+            put(
+                store,
+                key + SUFFIX,
+                assemble(state_head(head, result.rest, choices.sign), place, encode_rest(result.rest)),
+            )
             source = StoredSource(store, key, store.stat(key).size)
             if identities:
                 verify(source, lambda: list(identities), None, trust, Silent())
-            verify_without_key(source, sidecar_of(source), Silent())
+            verify_without_key(source, sidecar_of(source, None), Silent())
         except BaseException:
             with contextlib.suppress(StorageError):
                 _remove(store, key)

@@ -17,7 +17,7 @@ from typing import Any
 from drunner_vault.alarms.notify import Tone, send
 from drunner_vault.clock import Clock, isoformat
 from drunner_vault.errors import VaultError
-from drunner_vault.workflows.unattended.state import State
+from drunner_vault.hoststate.state import State
 
 FAILURE, STALE, RECOVERY, SUCCESS = "failure", "stale", "recovery", "success"
 _STALE_KINDS = ("stale", "unverified", "never")

@@ -1,8 +1,9 @@
-"""Whether backups are as they should be: looked for in the stores, and in what was done here.
+"""Checking that backups are recent, verified and complete: in the stores, and in this host's history.
 
-    settings, history, stores → problems, a sentence each
+    settings, history, catalogs → problems and notices, a sentence each
 
-Nothing is taken on trust from the last run: what counts is which archives are in the stores now.
+Nothing is taken from the last run: what counts is which proven archives of this host's own series are in the stores
+now. Archives that others add change nothing about a problem; they are reported as notices.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from drunner_vault.catalog.catalog import AHEAD, Archive, newest
+from drunner_vault.catalog.archive import AHEAD, Archive, Standing
+from drunner_vault.catalog.catalog import Catalog, newest
+from drunner_vault.catalog.grouping import Directory
 from drunner_vault.clock import isoformat
 from drunner_vault.config import JobSettings
 from drunner_vault.errors import VaultError
 from drunner_vault.policy import Schedule
+from drunner_vault.workflows.archives.adopt import HostMemory
+from drunner_vault.workflows.archives.prune import others_of
 from drunner_vault.workflows.unattended.alarms import Problem
 from drunner_vault.workflows.unattended.history import FAILED, SKIPPED, Run
 from drunner_vault.workflows.unattended.jobs import JOB, select, tasks_of
@@ -61,11 +66,25 @@ class ServiceHealth:
     verified: str | None
 
 
+@dataclass(frozen=True)
+class Notice:
+    """Something in a store that is no problem of the backups. kind: `others`, `signers` or `frozen`. count, bytes: of
+    the archives that it is about."""
+
+    kind: str
+    text: str
+    store: str
+    count: int = 0
+    bytes: int = 0
+
+
 @dataclass
 class HealthReport:
-    """What was found. unseen: stores that could not be looked into."""
+    """What was found. notices: what the operator should know, though backups are as they should be. unseen: stores that
+    could not be read."""
 
     problems: list[Problem] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     services: list[ServiceHealth] = field(default_factory=list)
     unseen: set[str] = field(default_factory=set)
 
@@ -78,15 +97,16 @@ class HealthReport:
 class HealthContext:
     """What is looked at. installed: services of this host, by name, with when they were; None where that is not known.
     latest: the last run of each, see History.latest. started: when each job was last started, by name. running: the
-    jobs that are at work. archives: those of this host in a store; raises VaultError. kept: the stores whose retention
-    is set."""
+    jobs that are running. catalog: the archives of this host in a store; raises VaultError. memory: what this host
+    knows about its archives in a store. kept: the stores whose retention is set."""
 
     now: dt.datetime
     installed: Mapping[str, dt.datetime | None]
     latest: Sequence[Run]
     started: Mapping[str, dt.datetime]
     running: frozenset[str]
-    archives: Callable[[str], list[Archive]]
+    catalog: Callable[[str], Catalog]
+    memory: Callable[[str], HostMemory]
     kept: frozenset[str]
 
 
@@ -151,22 +171,19 @@ def _examine_backups(job: WatchedJob, context: HealthContext, stores: _Stores, r
         same = Problem("failed", f"job {name}: {'; '.join(problems)}", name, JOB, "", job.settings.store)
         report.problems = [item for item in report.problems if item.key != same.key] + [same]
     for store in (job.settings.store, *job.settings.copy_to):
-        found = stores.archives(store)
+        found = stores.holdings(store)
         if store == job.settings.store and found is not None:
             report.problems += _never_run(job, services, found, context)
         for service in services if found is not None else ():
-            ours = [item for item in found or () if item.service == service]
-            _examine_service(job, service, store, ours, context, report)
+            _examine_service(job, service, store, found or Holdings(), context, report)
 
 
-def _never_run(
-    job: WatchedJob, services: Sequence[str], found: Sequence[Archive], context: HealthContext
-) -> Iterator[Problem]:
+def _never_run(job: WatchedJob, services: Sequence[str], found: Holdings, context: HealthContext) -> Iterator[Problem]:
     """A job that was never run, though its services have no archive: nobody should wait for the night to hear that."""
     name, store = job.settings.name, job.settings.store
     if job.schedule is None or name in context.started or name in context.running:
         return
-    there = {item.service for item in found if item.complete}
+    there = {item.service for item in (*found.own, *found.adoptable) if item.complete}
     bare = [service for service in services if service not in there]
     if bare and not any(_not_run(job, context)):
         text = f"job {name} was never run, and there is no archive of {', '.join(bare)} in {store}"
@@ -174,8 +191,9 @@ def _never_run(
 
 
 def _examine_service(
-    job: WatchedJob, service: str, store: str, ours: list[Archive], context: HealthContext, report: HealthReport
+    job: WatchedJob, service: str, store: str, found: Holdings, context: HealthContext, report: HealthReport
 ) -> None:
+    ours = [item for item in found.own if item.service == service]
     good = [item for item in ours if job.settings.allow_partial or not item.problems]
     last, limit = newest([item for item in good if item.created <= context.now + AHEAD], context.now), job.max_age
     # a drill has restored it whole, which proves as much
@@ -195,7 +213,9 @@ def _examine_service(
     )
     known = max(job.first_seen, context.installed.get(service) or job.first_seen)
     about = {"job": job.settings.name, "service": service, "store": store}
-    if limit is not None and (context.now - known if age is None else age) > limit:
+    late = limit is not None and (context.now - known if age is None else age) > limit
+    # what can be adopted is in the store; that it is not signed yet is a problem of its own
+    if limit is not None and late and not _is_recent(found.adoptable, service, limit, context.now):
         report.problems.append(Problem("stale", _stale(service, store, last, ours, limit, context.now), **about))
     if (spoilt := _damaged(ours, last, context.now)) is not None:
         text = f"the newest archive of {service} in {store}, {spoilt.name}, is of no use: {spoilt.fault}"
@@ -206,6 +226,10 @@ def _examine_service(
         told = f"was last verified {_span(context.now - since)} ago" if proven else "was never verified"
         text = f"no archive of {service} in {store} is verified: it {told}, allowed are {_hours(allowed)}"
         report.problems.append(Problem("unverified", text, **about))
+
+
+def _is_recent(found: Sequence[Archive], service: str, limit: dt.timedelta, now: dt.datetime) -> bool:
+    return any(item.service == service and item.complete and now - item.created <= limit for item in found)
 
 
 def _damaged(ours: Sequence[Archive], last: Archive | None, now: dt.datetime) -> Archive | None:
@@ -226,24 +250,83 @@ def _stale(
     return f"there is no good archive of {service} in {store}{faults}, {allowed}"
 
 
+@dataclass(frozen=True)
+class Holdings:
+    """The archives of this host in one store. own: proven ones of its own series. adoptable: unsigned ones that its
+    history knows."""
+
+    own: tuple[Archive, ...] = ()
+    adoptable: tuple[Archive, ...] = ()
+
+
 class _Stores:
-    """Looks into each store once, and says once that it cannot be looked into."""
+    """Reads each store once, and reports once what it holds, or that it cannot be read."""
 
     def __init__(self, context: HealthContext, report: HealthReport) -> None:
         self._context = context
         self._report = report
-        self._known: dict[str, list[Archive] | None] = {}
+        self._known: dict[str, Holdings | None] = {}
 
-    def archives(self, store: str) -> list[Archive] | None:
+    def holdings(self, store: str) -> Holdings | None:
+        """Return what a store holds of this host; None if it cannot be read."""
         if store not in self._known:
             try:
-                self._known[store] = self._context.archives(store)
+                catalog, memory = self._context.catalog(store), self._context.memory(store)
             except VaultError as error:
                 self._known[store] = None
                 self._report.unseen.add(store)
-                text = f"store {store} cannot be looked into: {error.message}"
+                text = f"store {store} cannot be read: {error.message}"
                 self._report.problems.append(Problem("unreachable", text, store=store))
+            else:
+                self._known[store] = _examine_store(store, catalog, memory, self._report)
         return self._known[store]
+
+
+def _examine_store(store: str, catalog: Catalog, memory: HostMemory, report: HealthReport) -> Holdings:
+    """What a store holds of this host; what is odd about it is in the report."""
+    own = tuple(item for item in catalog.archives if item.is_proven and _is_own(item, catalog))
+    others = [item for item in catalog.archives if not item.is_proven and not item.missing]
+    adoptable = tuple(item for item in others if not item.is_stated and item.host and memory.knows(item))
+    if adoptable:
+        text = f"{len(adoptable)} archives in {store} are not signed, so retention does not count them: "
+        report.problems.append(Problem("unsigned", f"{text}type: drunner-vault archives {store} --adopt", store=store))
+    unknown = [item for item in own if _signed_by_own_key(item, catalog) and not memory.knows(item)]
+    if unknown:
+        text = (
+            f"{len(unknown)} archives in {store}, first {unknown[0].key}, bear this host's key and are not in its "
+            "history: the key was stolen, the machine was cloned, or the history was lost"
+        )
+        report.problems.append(Problem("key", text, store=store))
+    report.notices += _notices(store, catalog, [item for item in others if item not in adoptable])
+    return Holdings(own, adoptable)
+
+
+def _is_own(item: Archive, catalog: Catalog) -> bool:
+    return item.series is not None and catalog.signers.is_own(item.series, item.host)
+
+
+def _signed_by_own_key(item: Archive, catalog: Catalog) -> bool:
+    return catalog.signers.own is not None and item.signer == catalog.signers.own.fingerprint
+
+
+def _notices(store: str, catalog: Catalog, others: Sequence[Archive]) -> Iterator[Notice]:
+    for group in others_of(others):
+        text = f"{store}: {group.describe()}, {group.bytes} bytes; see: drunner-vault prune {store} --unsigned"
+        yield Notice("others", text, store, group.count, group.bytes)
+    signers: dict[Directory, set[str]] = {}
+    for item in catalog.archives:
+        if item.signer and not item.missing and item.standing is not Standing.MISPLACED:
+            name = item.series.fingerprint if item.series else item.signer
+            signers.setdefault(item.group, set()).add(name)
+    for (host, service), names in sorted(signers.items()):
+        if len(names) > 1:
+            text = (
+                f"{store}: {len(names)} keys have signed archives in {host}/{service}: {', '.join(sorted(names))}; two "
+                "machines of one name, or a stranger"
+            )
+            yield Notice("signers", text, store)
+    for (host, service), reason in sorted(catalog.frozen.items()):
+        yield Notice("frozen", f"{store}: nothing is deleted in {host}/{service}: {reason}", store)
 
 
 def _hours(seconds: float) -> str:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from drunner_vault.clock import Clock, isoformat, stamp
-from drunner_vault.durable import replace_file, storage_error
-from drunner_vault.services.lock import make_directory
+from drunner_vault.durable import make_directory, replace_file, storage_error
 
 DONE, PARTIAL, FAILED, SKIPPED = "done", "partial", "failed", "skipped"
 INTERRUPTED = "interrupted: it was killed, or this host went down"
@@ -36,7 +35,8 @@ class Run:
     concerns the job as a whole. store: where the archive is, as a person named it. started: as RFC 3339 in UTC.
     seconds: how long it took. verdict: done, partial (some files not as they were, which was allowed), failed, skipped.
     why: it came to that, for people. archive: its name in full. bytes: its size. content: that of the files in it.
-    paused: seconds for which the service was. rate: content a second.
+    paused: seconds for which the service was. rate: content a second. archive_id, sha256, etag: of the archive, empty
+    where they are not known.
     """
 
     id: str
@@ -53,6 +53,9 @@ class Run:
     content: int = 0
     paused: float = 0.0
     rate: int = 0
+    archive_id: str = ""
+    sha256: str = ""
+    etag: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:

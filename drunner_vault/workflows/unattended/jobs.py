@@ -171,7 +171,8 @@ def _judged(run: Run, ended: Ended) -> Run:
 
 
 _FACTS: Mapping[str, tuple[type, ...]] = {
-    "archive": (str,), "bytes": (int,), "content": (int,), "paused": (int, float),
+    "archive": (str,), "bytes": (int,), "content": (int,), "paused": (int, float), "archive_id": (str,),
+    "sha256": (str,), "etag": (str,),
 }  # fmt: skip
 
 
@@ -217,11 +218,13 @@ def _backup_command(job: JobSettings, service: str) -> list[str]:
 
 def _checks(job: JobSettings, context: JobContext) -> tuple[list[Work], list[str]]:
     """verify, drill, rehearse: the newest archive of each service of this host in the store; of all hosts, where this
-    one has none there."""
+    one has none there. Archives that no accepted key has signed are only tried where there are no others."""
     listed = context.commands.call(["archives", job.store])
     if listed.code != 0:
         return [], [f"the archives in {job.store} cannot be listed: {listed.why}"]
-    groups = sorted({(str(item["host"]), str(item["service"])) for item in listed.result or ()})
+    items = [item for item in listed.result or () if not item.get("missing")]
+    accepted = [item for item in items if item.get("standing") in ("proven", "stated")]
+    groups = sorted({(str(item["host"]), str(item["service"])) for item in accepted or items})
     own = [group for group in groups if group[0] == context.host] or groups
     services, problems = select(job, sorted({service for _, service in own}), f"in {job.store}")
     return [_check_of(job, host, service) for host, service in own if service in services], problems

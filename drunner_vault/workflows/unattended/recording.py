@@ -56,7 +56,13 @@ def _said(host: ServiceHost) -> Iterator[None]:
 
 
 def _facts(report: BackupReport, *, allow_partial: bool) -> dict[str, Any]:
-    whole = {"archive": report.archive, "bytes": report.bytes, "content": report.content, "paused": report.paused}
+    whole: dict[str, Any] = {
+        "archive": report.archive,
+        "bytes": report.bytes,
+        "content": report.content,
+        "paused": report.paused,
+    }
+    whole |= {"archive_id": report.archive_id, "sha256": report.sha256, "etag": report.etag}
     rate = int(report.content / report.seconds) if report.seconds else 0
     if not report.problem_count:
         return {**whole, "rate": rate, "verdict": DONE}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drunner_vault.clock import isoformat
-from drunner_vault.workflows.unattended.state import State
+from drunner_vault.hoststate.state import State
 
 
 @dataclass(frozen=True)

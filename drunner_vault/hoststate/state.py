@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from drunner_vault.durable import replace_file, storage_error
-from drunner_vault.services.lock import make_directory
+from drunner_vault.durable import make_directory, replace_file, storage_error
 
 DIRECTORY = "vault"  # below the services' root: what this program remembers
 
