@@ -139,7 +139,7 @@ def _adopt_in(
     expect_bulk_work()
     places, trust = known_places(), wiring.trust(os.environ)
     trust.signing_key()
-    root = places.writable_root(places.address(name))
+    root = places.identified(places.writable_root(places.address(name)))
     offered = offered_identities(identity_files)
     opening = Opening(offered, asker()) if identity_files else None
     catalog = places.catalog(root, service=service, host=host or (None if opening else os.uname().nodename))

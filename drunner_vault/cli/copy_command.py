@@ -50,7 +50,7 @@ def command(
     output = Output(as_json=as_json, long=True)
     places = known_places()
     address = places.address(store)
-    root = places.writable_root(address)
+    root = places.identified(places.writable_root(address))
     sign = wiring.trust(os.environ).signing_key().sign
     lock = _lock(root.store, address.store, keep, output)
     target = Target(root, sign, host or os.uname().nodename, partial(copying, os.environ), SYSTEM_CLOCK, lock)

@@ -72,6 +72,7 @@ class KeptSidecar:
 
     def __init__(self, path: Path, fd: int, store: str, key: str) -> None:
         self._path, self._fd, self._store, self._key = path, fd, store, key
+        self._retained = False
 
     def write(self, data: bytes) -> None:
         """Keep this sidecar, durably. Raises StorageError."""
@@ -83,9 +84,18 @@ class KeptSidecar:
         except OSError as cause:
             raise storage_error("write", self._path, cause) from cause
 
-    def drop(self) -> None:
-        """Keep it no longer."""
+    def retain(self) -> None:
+        """Keep it for a later command if this one ends without having written it."""
+        self._retained = True
+
+    def written(self) -> None:
+        """Keep it no longer: it is in its store, or of no use."""
         self._path.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Keep it no longer, unless it is retained."""
+        if not self._retained:
+            self.written()
 
 
 def _parse(data: bytes) -> PendingSidecar | None:

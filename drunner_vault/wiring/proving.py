@@ -35,5 +35,6 @@ def prove_url(
     chosen = recipients((), (), to, {}, unencrypted=False)
     choices = BackupChoices(chosen, host=os.uname().nodename, sign=key.sign)
     proof = prove_store(store, choices, identities(files, {}, ask), trusted, SYSTEM_CLOCK)
-    places(environment, notice).writable_root(address)  # which gives it an identity
+    known = places(environment, notice)
+    known.identified(known.writable_root(address))
     return proof

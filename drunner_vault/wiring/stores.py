@@ -109,6 +109,7 @@ def store_choices(
     root = places.writable_root(address)
     return StoreChoices(
         root,
+        lambda: places.identified(root),
         kept,
         timezone(environment),
         notice,

@@ -8,6 +8,7 @@ longer than until the next command that opens the store.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,14 +44,17 @@ _WAIT = 1.0  # seconds
 class StoreChoices:
     """A store to back up to.
 
-    root: the store. retention, timezone: by which its locks are computed. notice: called with a line for the operator.
-    sleep: waits for so many seconds. log, pending: what this host remembers of its archives. earlier: when archives of
-    a workload were made before the log began, by host and workload. other_signers: fingerprints of further keys that
-    have signed archives in a directory lately. is_copying: whether archives of a service are being copied, perhaps to
-    the same place.
+    root: the store. identify: returns it with an identity, which it gets if it has none.
+    retention, timezone: by which its locks are computed.
+    notice: called with a line for the operator. sleep: waits for so many seconds.
+    log, pending: what this host remembers about its archives.
+    earlier: when archives of a workload were made before the log began, by host and workload.
+    other_signers: fingerprints of further keys that have signed archives in a directory lately.
+    is_copying: whether archives of a service are being copied, perhaps to the same place.
     """
 
     root: StoreRoot
+    identify: Callable[[], StoreRoot]
     retention: Retention
     timezone: dt.tzinfo
     notice: Callable[[str], None]
@@ -80,22 +84,22 @@ def into_store(
     _require_rules(to)
     known = sorted({*to.log.created(choices.host, name), *to.earlier(choices.host, name)})
     begun = _begin(to, place, _paces(to, choices.host, name), clock, encrypted=bool(choices.recipients))
-    with to.pending.keep(to.root.token, begun.key) as kept:
-        try:
-            with finishing(begun.upload) as sink:
-                result = backup(workload, sink, replace(choices, sidecar=True), clock, progress, begun.created)
-                written = _state(result, begun, choices, known[-1] if known else None)
-                kept.write(written.sidecar(to.root.identity, "", choices, clock))
-                to.log.add(written.logged(to, "", complete=False))
-        except BaseException:
-            kept.drop()
-            raise
+    with contextlib.ExitStack() as stack:
+        with finishing(begun.upload) as sink:
+            result = backup(workload, sink, replace(choices, sidecar=True), clock, progress, begun.created)
+            root = to.identify()
+            written = _state(result, begun, choices, known[-1] if known else None)
+            kept = stack.enter_context(to.pending.keep(root.token, begun.key))
+            stack.callback(kept.drop)
+            kept.write(written.sidecar(root.identity, "", choices, clock))
+            to.log.add(logged(written.head, root, "", complete=False))
+        kept.retain()  # from now on it is owed
         etag = begun.upload.etag
-        data = written.sidecar(to.root.identity, etag, choices, clock)
+        data = written.sidecar(root.identity, etag, choices, clock)
         kept.write(data)
-        to.log.add(written.logged(to, etag, complete=True))
+        to.log.add(logged(written.head, root, etag, complete=True))
         _commit(to, begun, data, clock)
-        kept.drop()
+        kept.written()
     for fingerprint in to.other_signers(place):
         to.notice(
             f"{place} in {to.store.name} also has archives signed by {fingerprint}: another machine with this host's "
@@ -130,10 +134,6 @@ class _Written:
         """The sidecar, with the place in which the archive is."""
         place = place_of(self.head, store, etag, isoformat(clock.now()))
         return assemble(self.statement, state_place(place, choices.sign), encode_rest(self.rest))
-
-    def logged(self, to: StoreChoices, etag: str, *, complete: bool) -> LoggedArchive:
-        """The line for this host's log."""
-        return logged(self.head, to.root, etag, complete=complete)
 
 
 def logged(head: Head, root: StoreRoot, etag: str, *, complete: bool) -> LoggedArchive:
@@ -176,6 +176,7 @@ def _state(result: BackupResult, begun: _Begun, choices: BackupChoices, after: d
 
 
 def _commit(to: StoreChoices, begun: _Begun, data: bytes, clock: Clock) -> None:
+    """Write the sidecar. If that fails it stays on this host, for the next command that opens the store."""
     try:
         taken = put_sidecar(to.store, begun.key, data, clock, begun.lock)
     except StorageError as error:
@@ -213,9 +214,9 @@ def write_pending(
                 etag = start.place.etag if start.place else ""
                 log.add(logged(start.head, root, etag, complete=True))
                 notice(f"wrote the sidecar of {item.key}, which an earlier command could not write")
-            kept.drop()
+            kept.written()
         except (NotFound, ArchiveError):
-            kept.drop()  # the archive never appeared, or is gone
+            kept.written()  # the archive never appeared, or is gone
         except StorageError as error:
             notice(f"the sidecar of {item.key} cannot be written yet: {error.message}")
 

@@ -148,7 +148,7 @@ def test_a_store_that_is_gone_raises_alarms_and_an_unreachable_listener_fails_no
     assert site.call("run", "nightly").returncode == 1
     done = site.call("health", "--notify", "--quiet")
     assert done.returncode == 1
-    assert "store near cannot be looked into" in done.stdout
+    assert "store near cannot be read" in done.stdout
     assert "notification ops could not be told" in done.stdout
     (site.directory / "gone").rename(site.directory / "near")
     done = site.call("run", "nightly")

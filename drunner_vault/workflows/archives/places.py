@@ -74,18 +74,32 @@ class Places:
         return found
 
     def writable_root(self, address: Address) -> StoreRoot:
-        """Return a store to write to, whose root is the address itself. It gets an identity if it has none.
+        """Return a store to write to, whose root is the address itself. See `identified`.
 
         Raises StoreChanged if it is not the store that this host knows, StorageError.
         """
-        from drunner_vault.catalog.identity import make_identity
-
         found = self._read(address)
         problem = self._problem(found)
         if problem:
             raise problem
-        if not found.identity and found.readable:
-            found = replace(found, identity=make_identity(found.store))
+        self._remember(found)
+        return found
+
+    def identified(self, root: StoreRoot) -> StoreRoot:
+        """Return a store to write to with its identity: it gets one if it has none, before something is written.
+
+        A login that may not write it is no reason to fail: archives are then stated and not proven. Raises
+        StorageError.
+        """
+        from drunner_vault.catalog.identity import make_identity
+
+        if root.identity or not root.readable:
+            return root
+        try:
+            found = replace(root, identity=make_identity(root.store))
+        except AccessDenied as error:
+            self.notice(f"{root.name} has no identity, and this login may not write one: {error.message}")
+            return root
         self._remember(found)
         return found
 
