@@ -55,12 +55,12 @@ class HostSigners:
     def series(self, key: SignerKey, host: str) -> SignerKey:
         """Return the key whose series an archive belongs to that this key has signed.
 
-        Retired keys of a host belong to the series of its only key that is not retired.
+        Keys of a host that are retired, or will be, belong to the series of its only key that is not.
         """
-        if self.is_current(key, host):
+        if key == self.own or not any(line.valid_before for line in self._lines(key, host)):
             return key
-        current = self.current(host)
-        return next(iter(current)) if len(current) == 1 else key
+        lasting = {key for key in self.current(host) if not any(line.valid_before for line in self._lines(key, host))}
+        return next(iter(lasting)) if len(lasting) == 1 else key
 
     def current(self, host: str) -> set[SignerKey]:
         """Return the keys of a host that are not retired."""

@@ -132,7 +132,7 @@ def _unsigned(name: str, service: str | None, host: str | None, apply: bool, out
     places = known_places()
     root = places.decisive_root(places.address(name))
     memory = host_memory(os.environ, places, root)
-    plan = plan_unsigned(places.catalog(root, service=service, host=host), memory.knows)
+    plan = plan_unsigned(places.catalog(root, service=service, host=host), memory.lists)
     report = delete_unsigned(root.store, plan) if apply else PruneReport()
     rows = [_unsigned_row("delete", item, item.why) for item in plan.doomed]
     rows += [_unsigned_row("keep", item, why) for item, why in plan.kept]

@@ -27,7 +27,8 @@ class LoggedArchive:
     """One archive.
 
     archive: file name. host, workload, id, created, size, sha256: as in its head. store: identity of its store, empty
-    if that is unknown. address: of the store. etag: of the object; empty until it is known.
+    if that is unknown. address: of the store. etag: of the object; empty where it is not known. complete: False in the
+    line that is written before the archive appears. basis: as in its head; only those of `written` this host has made.
     """
 
     archive: str
@@ -41,6 +42,7 @@ class LoggedArchive:
     address: str
     etag: str = ""
     complete: bool = False
+    basis: str = "written"
 
 
 class ArchiveLog:

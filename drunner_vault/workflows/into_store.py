@@ -150,6 +150,7 @@ def logged(head: Head, root: StoreRoot, etag: str, *, complete: bool) -> LoggedA
         address=root.name,
         etag=etag,
         complete=complete,
+        basis=head.basis,
     )
 
 

@@ -27,6 +27,7 @@ from drunner_vault.signing import (
 
 _KEY_FILE = "signing_key"
 _ALLOWED_FILE = "allowed_signers"
+_AHEAD = dt.timedelta(minutes=1)  # that the clock of a store may be ahead of this host's
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,14 @@ class Trust:
     def rotate(self, now: dt.datetime) -> tuple[SignerKey, SignerKey]:
         """Replace this host's key. The old one is retired, and its private half is deleted.
 
+        What the old key signed last may appear a little later by the clock of its store, so it is valid until then.
         Returns the old and the new key. Raises BadKey, StorageError.
         """
         old, new = self.signing_key().public(), SigningKey.generate()
         lines = self._allowed_text().splitlines()
         if not any(line.key == old and line.names(self.host) for line in _readable(lines)):
             lines.append(old.allowed_line(self.host))
-        self._write_allowed([self._retired(line, old.fingerprint, now) for line in lines])
+        self._write_allowed([self._retired(line, old.fingerprint, now + _AHEAD) for line in lines])
         replace_file(self._directory / _KEY_FILE, new.encode())
         return old, new.public()
 

@@ -374,8 +374,8 @@ def members_digest(members: list[dict[str, Any]]) -> str:
     return blake3(lines.encode()).hexdigest()
 
 
-def sidecar(golden: Golden, data: bytes) -> bytes:
-    """Made here by hand: one chunk, as all golden archives are small."""
+def sidecar_v1(golden: Golden, data: bytes) -> bytes:
+    """The sidecar as version 1.0 wrote it; it has one chunk, as all golden archives are small."""
     digest = hashlib.sha256(data).hexdigest()
     head = data[: data.index(b"\n---") + 49 + 16]
     manifest = golden.manifest()
@@ -494,7 +494,7 @@ def main() -> None:
         data = golden.data()
         (GOLDEN / golden.file).write_bytes(data)
         if golden.sidecar:
-            (GOLDEN / f"{golden.file}.json").write_bytes(sidecar(golden, data))
+            (GOLDEN / f"{golden.file}.json").write_bytes(sidecar_v1(golden, data))
         expected = json.dumps(listing(golden, data, golden.stream()), indent=1) + "\n"
         (GOLDEN / f"{golden.name}.expect.json").write_text(expected)
         sys.stdout.write(f"{golden.file}: {len(data):,} bytes\n")

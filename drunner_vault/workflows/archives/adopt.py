@@ -29,8 +29,9 @@ from drunner_vault.archive.sidecar import (
     state_head,
     state_place,
 )
-from drunner_vault.catalog.archive import Archive, Standing
+from drunner_vault.catalog.archive import Archive
 from drunner_vault.catalog.catalog import Catalog
+from drunner_vault.catalog.grouping import directory_of
 from drunner_vault.catalog.identity import StoreRoot
 from drunner_vault.catalog.records import RECORD_LIMIT, RecordKind, add_record, parse_record_name
 from drunner_vault.clock import Clock, isoformat
@@ -49,6 +50,7 @@ from drunner_vault.workflows.unattended.history import Run
 _PIECE = 1 << 20
 _HEAD = 72 << 10
 _TOLERANCE = dt.timedelta(minutes=10)  # between the store's clock and this host's, on both sides of a run
+_BASES = (WRITTEN, ROOT, HISTORY)
 _CARRIED = (RecordKind.DAMAGED, RecordKind.SUSPECT)
 
 
@@ -95,10 +97,18 @@ class HostMemory:
         found = (run for run in self.runs if run.task == "backup" and run.archive.endswith(end))
         return next((run for run in found if run.bytes == item.size), None)
 
+    def lists(self, item: Archive) -> bool:
+        """Return True if history or log list an archive with this name and size in this directory."""
+        return self.logged(item) is not None or self.run_of(item) is not None
+
     def knows(self, item: Archive) -> bool:
-        """Return True if history or log list an archive with this name and size; and with its digest, where that is
-        known."""
-        entries = [entry for entry in self.log if (entry.archive, entry.size) == (item.name, item.size)]
+        """Return True if history or log list this archive, with the digest in its signed head where that is known."""
+        entries = [
+            entry
+            for entry in self.log
+            if (entry.archive, entry.host, entry.workload, entry.size)
+            == (item.name, item.host, item.service, item.size)
+        ]
         if entries:
             return not item.sha256 or any(entry.sha256 == item.sha256 for entry in entries)
         return self.run_of(item) is not None
@@ -189,8 +199,8 @@ def _record_own(work: _Adopting, item: Archive, report: AdoptReport) -> None:
 
 def _adopt_one(work: _Adopting, item: Archive) -> Adopted | str:
     """Adopt one archive; returns why not, or an empty text for what is none of this host's business."""
-    if item.standing is Standing.MISPLACED:
-        return f"it is misplaced: {item.why}"
+    if directory_of(item.key) is None:
+        return "" if work.opening is None else f"it is misplaced: {item.why}"
     source = stored(work.root.store, item.key, work.root.address)
     if work.opening is not None:
         head, rest = _by_signature(work, item, source, work.opening)
@@ -205,11 +215,11 @@ def _adopt_one(work: _Adopting, item: Archive) -> Adopted | str:
 
 
 def _by_log(work: _Adopting, item: Archive, source: ArchiveSource, known: LoggedArchive) -> tuple[Head, Rest]:
-    """What this host has written down when it made the archive, with its digest. Raises DamagedArchive."""
+    """What this host has logged about the archive, with its digest. Raises DamagedArchive."""
     head, rest = _measured(work, item, source)
     if head.sha256 != known.sha256:
-        raise DamagedArchive("its bytes are not those that this host has written", "use another copy")
-    return replace(head, id=known.id, basis=WRITTEN), rest
+        raise DamagedArchive("its bytes are not those that this host has logged", "use another copy")
+    return replace(head, id=known.id, basis=known.basis if known.basis in _BASES else HISTORY), rest
 
 
 def _by_history(work: _Adopting, item: Archive, source: ArchiveSource, run: Run | None) -> tuple[Head, Rest]:

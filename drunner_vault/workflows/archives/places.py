@@ -114,7 +114,7 @@ class Places:
     def _find(self, address: Address) -> tuple[StoreRoot, StoreChanged | None]:
         """The root of a place, and what is wrong with its identity."""
         nearest: StoreRoot | None = None
-        for place, prefix in _upwards(address):
+        for place, prefix in _upwards(address) if not self._is_named(address) else ((address, ""),):
             try:
                 found = replace(self._read(place), prefix=prefix)
             except StorageError:
@@ -122,11 +122,17 @@ class Places:
                     raise
                 continue  # what is above a store need not be readable
             problem = self._problem(found)
-            if found.identity or (problem and nearest is None):
+            above = nearest is not None
+            if (found.identity and (not above or _holds_archives(found))) or (problem and not above):
                 return found, problem
             nearest = nearest or found
         assert nearest is not None  # noqa: S101 (the first one is read, or raises)
         return nearest, None
+
+    def _is_named(self, address: Address) -> bool:
+        """Whether an address is that of a store of the settings, which is a root."""
+        named = self.named.get(address.store)
+        return named is not None and named.path == address.path
 
     def _read(self, address: Address) -> StoreRoot:
         from drunner_vault.catalog.identity import StoreRoot, read_identity
@@ -150,6 +156,14 @@ class Places:
         if self.known is not None and root.identity:
             self.known.remember(self.text(root), root.identity)
         self.opened(root)
+
+
+def _holds_archives(root: StoreRoot) -> bool:
+    """Whether the directory of a root has archives at HOST/WORKLOAD/NAME below the root: another store may lie in it,
+    which has no identity yet."""
+    from drunner_vault.catalog.grouping import directory_of, is_archive
+
+    return any(is_archive(item.key) and directory_of(item.key) for item in root.store.list(root.prefix))
 
 
 def _upwards(address: Address) -> Iterator[tuple[Address, str]]:

@@ -286,7 +286,7 @@ def _examine_store(store: str, catalog: Catalog, memory: HostMemory, report: Hea
     """What a store holds of this host; what is odd about it is in the report."""
     own = tuple(item for item in catalog.archives if item.is_proven and _is_own(item, catalog))
     others = [item for item in catalog.archives if not item.is_proven and not item.missing]
-    adoptable = tuple(item for item in others if not item.is_stated and item.host and memory.knows(item))
+    adoptable = tuple(item for item in others if item.standing in _ADOPTABLE and memory.lists(item))
     if adoptable:
         text = f"{len(adoptable)} archives in {store} are not signed, so retention does not count them: "
         report.problems.append(Problem("unsigned", f"{text}type: drunner-vault archives {store} --adopt", store=store))
@@ -299,6 +299,9 @@ def _examine_store(store: str, catalog: Catalog, memory: HostMemory, report: Hea
         report.problems.append(Problem("key", text, store=store))
     report.notices += _notices(store, catalog, [item for item in others if item not in adoptable])
     return Holdings(own, adoptable)
+
+
+_ADOPTABLE = (Standing.UNSIGNED, Standing.UNREADABLE, Standing.STRANGER, Standing.MISPLACED)
 
 
 def _is_own(item: Archive, catalog: Catalog) -> bool:
