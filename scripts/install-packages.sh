@@ -10,7 +10,7 @@ readonly ENGINE=(
 readonly TOOLS=(
     age:age zstd:zstd bash-static:bash-static setfacl:acl getfattr:attr setcap:libcap2-bin bsdtar:libarchive-tools
     docker-registry:docker-registry htpasswd:apache2-utils ssh:openssh-client sshd:openssh-server git:git
-    flock:util-linux tar:tar cron:cron systemd-analyze:systemd zbarimg:zbar-tools pdftoppm:poppler-utils
+    flock:util-linux tar:tar cron:cron systemd-analyze:systemd zbarimg:zbar-tools pdftoppm:poppler-utils jq:jq
 )
 readonly INTEROP=(node:nodejs npm:npm)
 readonly BENCH=(restic:restic borg:borgbackup age:age zstd:zstd)

@@ -29,8 +29,8 @@ class Fields:
     def number(self, key: str, default: int | None = None) -> int:
         """A whole number that is not negative, below 2^63."""
         value = self.signed(key, default)
-        if value < 0:
-            raise ValueError(f"{key} is negative")
+        if not 0 <= value < 1 << 63:
+            raise ValueError(f"{key} is negative or too large")
         return value
 
     def signed(self, key: str, default: int | None = None) -> int:

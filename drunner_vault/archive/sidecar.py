@@ -21,11 +21,12 @@ from typing import Any
 
 from drunner_vault.alongside import Alongside
 from drunner_vault.archive import sidecar_v1
-from drunner_vault.archive.documents import Fields, parse
+from drunner_vault.archive.documents import Fields
 from drunner_vault.archive.frames import Sink
 from drunner_vault.archive.statements import (
     Statement,
     make_statement,
+    parse_line,
     parse_pair,
     parse_statement,
     split_lines,
@@ -205,7 +206,7 @@ def parse_sidecar_head(data: bytes) -> SidecarHead:
 
     Raises DamagedArchive if it is not a sidecar; UnsupportedArchive if it is one of a later version.
     """
-    if statement_version(data, FORMAT) is None:
+    if statement_version(data, FORMAT) in (None, 1):
         return SidecarHead(1, _head_v1(sidecar_v1.parse_beginning(data)))
     (first, second), rest = split_lines(data[:HEAD_LIMIT], 2)
     statement = parse_pair(first, second)
@@ -234,10 +235,10 @@ def parse_sidecar(data: bytes) -> Sidecar:
     if start.version == 1:
         document = sidecar_v1.parse_whole(data)
         return Sidecar(start, _rest_v1(document), data)
-    _, line = split_lines(data, 4)
+    line = split_lines(data, 4)[1]
     if hashlib.sha256(line).hexdigest() != start.head.rest:
         raise DamagedArchive("line 5 of the sidecar is not the one that its first line names", "use another copy")
-    rest = parse(line, "line 5 of the sidecar", _rest)
+    rest = parse_line(line, "line 5 of the sidecar", _rest)
     if len(rest.chunks) != -(-start.head.size // rest.chunk_size):
         raise DamagedArchive("the sidecar is malformed: its sizes do not agree", "use another copy")
     return Sidecar(start, rest, data)
@@ -259,6 +260,8 @@ def _parse_place(data: bytes) -> tuple[Statement | None, Place | None]:
 
 
 def _head(document: Fields) -> Head:
+    if missing := {"features", "recipients", "sealed_to"} - document.values.keys():
+        raise ValueError(f"{min(missing)} is missing")
     basis = document.text("basis")
     if basis not in _BASES:
         raise ValueError(f"basis {basis[:20]} is unknown")

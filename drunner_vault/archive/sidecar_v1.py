@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 from drunner_vault.archive.documents import Fields, parse
+from drunner_vault.errors import DamagedArchive
 
 FORMAT = "drunner-vault-sidecar"
 _CHUNKS = b'"chunks": ['
@@ -21,9 +22,12 @@ def parse_beginning(data: bytes) -> Fields:
 
     Raises DamagedArchive if it is not one, or if its chunks begin later.
     """
-    before, found, _ = data.partition(_CHUNKS)
-    if not found:
+    try:
         return parse_whole(data)
+    except DamagedArchive:
+        before, found, _ = data.partition(_CHUNKS)
+        if not found:
+            raise
     return parse(before + _CHUNKS + b"]}", "the sidecar", _checked)
 
 

@@ -115,9 +115,20 @@ def parse_statement(line: bytes, kind: str, version: int, build: Callable[[Field
         raise DamagedArchive(f"the {kind} document is malformed: {cause or 'nested too deeply'}", _HINT) from cause
 
 
-def _load(line: bytes) -> Any:
-    if len(line) > LINE_LIMIT:
-        raise ValueError(f"a line is longer than {LINE_LIMIT} bytes")
+def parse_line(line: bytes, what: str, build: Callable[[Fields], Value]) -> Value:
+    """Return what `build` makes of a line of any length that is not a statement, by the same rules.
+
+    Raises DamagedArchive, naming `what`.
+    """
+    try:
+        return build(Fields(_load(line, limit=None)))
+    except (ValueError, RecursionError) as cause:
+        raise DamagedArchive(f"{what} is malformed: {cause or 'nested too deeply'}", _HINT) from cause
+
+
+def _load(line: bytes, limit: int | None = LINE_LIMIT) -> Any:
+    if limit is not None and len(line) > limit:
+        raise ValueError(f"a line is longer than {limit} bytes")
     if not _LINE.fullmatch(line):
         raise ValueError("it is not one line of printable ASCII")
     return json.loads(line, object_pairs_hook=_unique, parse_float=_refuse, parse_constant=_refuse)

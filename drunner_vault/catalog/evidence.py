@@ -146,7 +146,7 @@ def _judge(objects: ArchiveObjects, item: StoredObject, data: bytes, rules: Rule
     """What one sidecar proves."""
     version = statement_version(data, FORMAT)
     try:
-        if version is not None and version != VERSION:
+        if version not in (None, 1, VERSION):
             return _judge_later(objects, item, data, rules)
         start = parse_sidecar_head(data)
     except ArchiveError as error:
@@ -171,7 +171,8 @@ def _judge_later(objects: ArchiveObjects, item: StoredObject, data: bytes, rules
         return HeadEvidence(Standing.UNREADABLE, error.message)
     host = (objects.directory or ("", ""))[0]
     if signer is None or not rules.signers.accepts(signer, host, item.modified):
-        return HeadEvidence(Standing.STRANGER if signer else Standing.UNSIGNED, "its sidecar is of a later version")
+        standing = Standing.STRANGER if signer else Standing.UNSIGNED
+        return HeadEvidence(standing, "its sidecar is of a later version", None, signer)
     return HeadEvidence(Standing.UNKNOWN, "its sidecar is of a version that this program does not know", None, signer)
 
 

@@ -58,7 +58,7 @@ class StoreRoot:
 def read_identity(store: Store) -> str:
     """Return the identity of a store; empty if it has none. Raises StorageError, and for a malformed one too."""
     try:
-        data = store.read(IDENTITY_KEY, 0, _LIMIT)
+        data = store.read(IDENTITY_KEY, 0, _LIMIT + 1)
     except NotFound:
         return ""
     try:
