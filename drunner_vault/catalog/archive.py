@@ -30,7 +30,7 @@ class Standing(Enum):
 class Archive:
     """One archive in a store.
 
-    key: in the store. name: its file name.
+    key: in the store.
     host, service: whose it is, by its directory; of an unsigned one elsewhere, as its sidecar says.
     created: by its name. modified: when it appeared here, by the store's clock.
     size: in bytes; 0 if only its sidecar or records are left. etag: as listed. stated_size: as its head says.
@@ -48,7 +48,6 @@ class Archive:
     """
 
     key: str
-    name: str
     host: str
     service: str
     created: dt.datetime
@@ -81,6 +80,11 @@ class Archive:
     drill_seconds: float | None = None
     locked_until: dt.datetime | None = None
     objects: tuple[StoredObject, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return its file name."""
+        return self.key.rpartition("/")[2]
 
     @property
     def complete(self) -> bool:

@@ -9,6 +9,7 @@ that decides something. What has ETags is read once and then kept on this host.
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -171,9 +172,8 @@ class _Listing:
         counts = evidence.signer is not None and evidence.standing in _OF_A_SERIES
         return Archive(
             key=objects.key,
-            name=objects.name,
-            host=host,
-            service=service or archive_service(objects.name) or "",
+            host=sys.intern(host),
+            service=sys.intern(service or archive_service(objects.name) or ""),
             created=objects.created,
             modified=archive.modified if archive else objects.modified,
             size=archive.size if archive else 0,

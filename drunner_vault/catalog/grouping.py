@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from drunner_vault.archive import archive_service, archive_stamp
 from drunner_vault.archive.sidecar import SUFFIX
@@ -24,6 +25,7 @@ _SIGNED = re.compile(r"(?P<archive>.+\.tar\.zst(\.age)?)\.signed-(?P<stamp>[0-9]
 _ARCHIVE_LIKE = re.compile(r".+-[0-9]{8}T[0-9]{6}Z\..+")
 _UNKNOWN_SHOWN = 3  # names of each directory that are kept for messages
 
+Item = TypeVar("Item")
 Directory = tuple[str, str]  # host and workload
 
 
@@ -39,8 +41,8 @@ class ArchiveObjects:
     modified: dt.datetime
     archive: StoredObject | None = None
     sidecar: StoredObject | None = None
-    signed: list[tuple[dt.datetime, StoredObject]] = field(default_factory=list)
-    records: list[tuple[RecordName, StoredObject]] = field(default_factory=list)
+    signed: Sequence[tuple[dt.datetime, StoredObject]] = ()
+    records: Sequence[tuple[RecordName, StoredObject]] = ()
 
     @property
     def name(self) -> str:
@@ -110,7 +112,8 @@ def group_objects(objects: Iterable[StoredObject]) -> StoreObjects:
         if directory and not known and _ARCHIVE_LIKE.fullmatch(name) and len(directory.unknown) < _UNKNOWN_SHOWN:
             directory.unknown.append(name)
     for group in found.archives.values():
-        group.signed.sort(key=lambda pair: (pair[0], pair[1].key), reverse=True)
+        if len(group.signed) > 1:
+            group.signed = sorted(group.signed, key=lambda pair: (pair[0], pair[1].key), reverse=True)
     return found
 
 
@@ -137,13 +140,23 @@ def _add(groups: dict[str, ArchiveObjects], item: StoredObject) -> bool:
     signed = _SIGNED.fullmatch(key)
     moment = parse_stamp(signed["stamp"]) if signed else None
     if signed and moment and is_archive(signed["archive"]):
-        group(signed["archive"]).signed.append((moment, item))
+        owning = group(signed["archive"])
+        owning.signed = _appended(owning.signed, (moment, item))
         return True
     record = parse_record_name(key)
     if record is not None and is_archive(record.archive):
-        group(record.archive).records.append((record, item))
+        owning = group(record.archive)
+        owning.records = _appended(owning.records, (record, item))
         return True
     return False
+
+
+def _appended(found: Sequence[Item], item: Item) -> list[Item]:
+    """A list that is only made when there is something to put into it: most archives of a flood have nothing."""
+    if isinstance(found, list):
+        found.append(item)
+        return found
+    return [*found, item]
 
 
 def is_archive(key: str) -> bool:

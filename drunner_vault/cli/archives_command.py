@@ -172,7 +172,7 @@ def _document(item: Archive, now: dt.datetime) -> dict[str, Any]:
     values = {entry.name: getattr(item, entry.name) for entry in fields(item) if entry.name != "objects"}
     values = {key: isoformat(value) if isinstance(value, dt.datetime) else value for key, value in values.items()}
     values |= {"standing": item.standing.value, "series": item.series.fingerprint if item.series else ""}
-    values |= {"complete": item.complete, "keys": item.keys}
+    values |= {"name": item.name, "complete": item.complete, "keys": item.keys}
     return {**values, "age_seconds": round((now - item.created).total_seconds())}
 
 

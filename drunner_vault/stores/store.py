@@ -34,7 +34,7 @@ SMALL = 4 << 20  # objects up to this size are read whole: sidecars and records
 _MAX_NAME = 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredObject:
     """One object. size: in bytes. modified: when it appeared, in UTC, by the store's clock. locked_until: None if it is
     not locked, or if this was learnt from a listing, which does not tell. etag: the object's ETag without quotes;
