@@ -264,7 +264,7 @@ class Flooded(Watched):
         yield from super().list(prefix)
         for directory in self._directories:
             for number in range(FLOOD):
-                at = NOW - DAY / 3 - number * dt.timedelta(seconds=7)
+                at = NOW - number * dt.timedelta(minutes=1) - dt.timedelta(seconds=30)
                 yield StoredObject(f"{directory}/notes-{at:%Y%m%dT%H%M%SZ}.tar.zst.age", 9, NOW, etag=f"e{number}")
 
     def read(self, key: str, offset: int, length: int) -> bytes:
