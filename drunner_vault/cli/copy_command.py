@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import click
@@ -50,10 +50,11 @@ def command(
     output = Output(as_json=as_json, long=True)
     places = known_places()
     address = places.address(store)
-    root = places.identified(places.writable_root(address))
+    root = places.writable_root(address)
     sign = wiring.trust(os.environ).signing_key().sign
     lock = _lock(root.store, address.store, keep, output)
-    target = Target(root, sign, host or os.uname().nodename, partial(copying, os.environ), SYSTEM_CLOCK, lock)
+    identify = cache(lambda: places.identified(root).identity)
+    target = Target(root, identify, sign, host or os.uname().nodename, partial(copying, os.environ), SYSTEM_CLOCK, lock)
     with output.progress() as progress:
         if is_one_archive(places, source):
             found = find_archive(places, source)

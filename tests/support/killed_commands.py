@@ -100,7 +100,9 @@ def copy(directory: Path, number: int) -> None:
     """`copy main second`."""
     root, to = root_in(directory), root_in(directory, Deadly(number), "second")
     reader = reader_of(directory)
-    target = Target(to, key_in(directory).sign, HOST, lambda _host, _service: nullcontext(), SYSTEM_CLOCK)
+    target = Target(
+        to, lambda: to.identity, key_in(directory).sign, HOST, lambda _host, _service: nullcontext(), SYSTEM_CLOCK
+    )
     present = reader.read(root_in(directory, name="second")).archives
     copy_archives(root, reader.read(root).archives, present, target, Silent())
 

@@ -73,12 +73,14 @@ def no_lock(_created: dt.datetime, _earlier: Sequence[dt.datetime]) -> None:
 class Target:
     """Where archives are copied to.
 
-    root: the store. sign: signs where the bytes are. host: under whose name archives go whose host is not known. guard:
-    entered while an archive of a host and service is on its way, so that nobody takes it for a dead upload. lock: until
-    when an archive is to be locked, given when it and the earlier ones of its service were made.
+    root: the store. identify: returns its identity, which it gets with its first archive. sign: signs where the bytes
+    are. host: under whose name archives go whose host is not known. guard: entered while an archive of a host and
+    service is on its way, so that nobody takes it for a dead upload. lock: until when an archive is to be locked, given
+    when it and the earlier ones of its service were made.
     """
 
     root: StoreRoot
+    identify: Callable[[], str]
     sign: Callable[[bytes], bytes]
     host: str
     guard: Callable[[str, str], AbstractContextManager[None]]
@@ -249,7 +251,7 @@ class _Stated:
         """The copy's sidecar."""
         if self.statement is None:
             return self.legacy
-        place = place_of(self.head, target.root.identity, etag, isoformat(target.clock.now()))
+        place = place_of(self.head, target.identify(), etag, isoformat(target.clock.now()))
         return assemble(self.statement, state_place(place, target.sign if self.is_signed else None), self.rest_line)
 
 
