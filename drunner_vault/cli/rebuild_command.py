@@ -88,7 +88,8 @@ def command(
         report = rebuild(host, catalog.root.store, plan, wish, keys, progress, lambda outcome: _tell(outcome, output))
     output.document({**asdict(report), "plan": _plan_document(plan)})
     _sum_up(report, output)
-    _tell_old_keys(catalog, plan.host, output)
+    if any(outcome.verdict == "restored" for outcome in report.services):
+        _tell_old_keys(catalog, plan.host, output)
     if any(outcome.bad for outcome in report.services):
         return 1
     return 3 if all(outcome.verdict == HERE for outcome in report.services) else 0

@@ -50,7 +50,8 @@ def left(host_a: Host, tmp_path_factory: pytest.TempPathFactory) -> Left:
     for name in SERVICES:
         host.drunner("install", image, name)
         (volume_directory(host, name) / "word").write_text(f"of {name}\n")
-        host.drunner("backup", name, store, "-r", key.recipient)
+        for _ in range(2 if name == "wiki" else 1):
+            host.drunner("backup", name, store, "-r", key.recipient)
         host.drunner("obliterate", name)
     signer = host.drunner("key", "signer").stdout.strip()
     return Left(store, directory / "store", key, signer)
@@ -107,10 +108,7 @@ def test_one_that_fails_does_not_stop_the_others_and_is_made_up_for_later(left: 
 
 def test_of_one_that_is_damaged_the_state_before_is_named(left: Left, fresh: Host, tmp_path: Path) -> None:
     shutil.copytree(left.directory, tmp_path / "store")
-    (newest,) = (tmp_path / "store" / OLD / "wiki").glob("wiki-*.age")
-    before = newest.with_name("wiki-20200101T000000Z.tar.zst.age")
-    for end in ("", ".json"):
-        shutil.copy(f"{newest}{end}", f"{before}{end}")
+    before, newest = sorted((tmp_path / "store" / OLD / "wiki").glob("wiki-*.age"))
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
@@ -161,7 +159,7 @@ def test_one_that_is_not_well_is_asked_again_and_one_of_another_origin_is_no_one
 def test_what_cannot_be_is_known_before_anything_is_restored(left: Left, other_host: Host, tmp_path: Path) -> None:
     other = make_key(tmp_path, "other.txt")
     unsigned = left.rebuild(other_host, "--dry-run", check=False)
-    assert (unsigned.returncode, unsigned.stdout.count("whom nobody trusts here")) == (1, 3)
+    assert (unsigned.returncode, unsigned.stdout.count("who is not trusted on this host")) == (1, 3)
     assert "hint: " in unsigned.stderr
     assert "key trust" in unsigned.stderr
     wrong = other_host.drunner("rebuild", left.store, "-i", other.identity, "--any-sender", "--dry-run", check=False)

@@ -25,7 +25,7 @@ def test_an_archive_of_a_host_that_nobody_trusts_is_refused_before_anything_is_d
 ) -> None:
     before = snapshot(other_host)
     refused = other_host.drunner("restore", archive, "-i", key.identity, check=False)
-    assert_refused(refused, "whom nobody trusts")
+    assert_refused(refused, "who is not trusted")
     assert "--any-sender" in refused.stderr
     assert snapshot(other_host) == before
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,12 @@ from support.faraway import faraway, without_images
 from support.guides import Block, Machine, Reader, machine, read_guide, unseen
 from support.keeper import Key, make_key, processes_with, wait_until
 from support.listeners import listening
-from support.s3servers import Server
+from support.s3servers import Bucket, Server
 from support.services import build_example
 
 BACKUPS, MOVING, GONE = "guide-scheduled-backups.md", "guide-moving-a-service.md", "guide-host-is-gone.md"
-NOT_RUN = {BACKUPS: 1, MOVING: 2, GONE: 2}  # blocks that say why they cannot be tried here
+TRUST = "guide-trust.md"
+NOT_RUN = {BACKUPS: 1, MOVING: 2, GONE: 2, TRUST: 1}  # blocks that say why they cannot be tried here
 NOTE = "The spare key is under the third stone"
 _OF_THE_LOGIN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 # What is so on every machine here. Its administrator knows no login of the bucket but that of the guide.
@@ -84,7 +85,7 @@ def oldhost(host: Host, tmp_path: Path) -> Iterator[Machine]:
         yield running
 
 
-@pytest.mark.parametrize("name", [BACKUPS, MOVING, GONE])
+@pytest.mark.parametrize("name", [BACKUPS, MOVING, GONE, TRUST])
 def test_what_cannot_be_tried_says_why(name: str) -> None:
     unrun = [block.unrun for block in read_guide(name) if block.unrun]
     assert len(unrun) == NOT_RUN[name]
@@ -97,11 +98,19 @@ def test_a_line_that_is_not_seen_is_missed() -> None:
     assert unseen(["all 2 are well", "notes"], screen) == "notes"
 
 
-def _empty(server: Server) -> None:
-    client = server.client()
-    for item in client.list_objects_v2(Bucket="backups")["Contents"]:
-        client.delete_object(Bucket="backups", Key=item["Key"])
+def _take_away(server: Server) -> dict[str, bytes]:
+    """Remove the bucket; returns what it held."""
+    client, held = server.client(), Bucket(server, "backups").objects()
+    for key in held:
+        client.delete_object(Bucket="backups", Key=key)
     client.delete_bucket(Bucket="backups")
+    return held
+
+
+def _give_back(server: Server, held: Mapping[str, bytes]) -> None:
+    server.bucket("backups")
+    for key, data in held.items():
+        server.client().put_object(Bucket="backups", Key=key, Body=data)
 
 
 def _a_night_later(host: Host) -> None:
@@ -145,14 +154,30 @@ def test_backups_every_night_with_nobody_watching(oldhost: Machine, bucket: Serv
             assert len(listener.titles()) == 1
             reader.follow(sections(BACKUPS, "8. In the morning"))
 
-            _empty(bucket)
+            held = _take_away(bucket)
             nightly()
             assert "backup of notes (job nightly) failed" in listener.titles()
             broken, mending = sections(BACKUPS, alarm)
             reader.follow([broken])
-            bucket.bucket("backups")
+            _give_back(bucket, held)
             reader.follow([mending])
             assert listener.titles()[-1].startswith("resolved: ")
+
+
+def test_trusting_keys_of_other_machines_and_changing_ones_own(
+    oldhost: Machine, other_host: Host, bucket: Server, tmp_path: Path
+) -> None:
+    login = {**s3servers.credentials(), "AWS_ENDPOINT_URL": bucket.endpoint}
+    oldhost = replace(oldhost, environment={**SURROUNDINGS, **login})
+    key = make_key(tmp_path)
+    for _ in range(2):
+        oldhost.drunner("backup", "notes", "s3://backups/production", "-r", key.recipient, "--images", "never")
+    line = oldhost.drunner("key", "signer").strip()
+    signer = json.loads(oldhost.drunner("key", "signer", "--json"))["fingerprint"]
+    with machine("central", other_host, tmp_path, {**SURROUNDINGS, **login}) as central:
+        here = values(oldhost.host, bucket) | {f"'{SIGNER}'": f"'{line}'", "SHA256:oldfingerprint": signer}
+        with reading({"oldhost": oldhost, "central": central}, here) as reader:
+            reader.follow([block for block in read_guide(TRUST) if not block.unrun])
 
 
 MOVED = (
