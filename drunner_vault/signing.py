@@ -126,8 +126,8 @@ class AllowedSigner:
 
     def matches(self, host: str) -> bool:
         """Return True if the principals cover this host: names, patterns with `*` and `?`, and `!` to exclude."""
-        excluded = any(fnmatch.fnmatchcase(host, item[1:]) for item in self.principals if item.startswith("!"))
-        return not excluded and any(fnmatch.fnmatchcase(host, item) for item in self.principals)
+        excluded = any(_is_like(host, item[1:]) for item in self.principals if item.startswith("!"))
+        return not excluded and any(_is_like(host, item) for item in self.principals)
 
     def names(self, host: str) -> bool:
         """Return True if the line is for this host alone: one principal, and no pattern."""
@@ -146,6 +146,11 @@ class AllowedSigner:
             (self.valid_after is not None and moment < self.valid_after)
             or (self.valid_before is not None and moment >= self.valid_before)
         )
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """Return True if a pattern of ssh-keygen covers a text: only `*` and `?` are special."""
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 def is_literal(principal: str) -> bool:
@@ -212,7 +217,7 @@ def _allowed(line: str, where: str) -> AllowedSigner | None:
             f"{where} is not a valid allowed signer", 'a line is: NAME namespaces="…" ssh-ed25519 AAAA…'
         ) from cause
     namespaces = options.get("namespaces")
-    for_archives = namespaces is None or any(fnmatch.fnmatchcase(NAMESPACE, item) for item in namespaces.split(","))
+    for_archives = namespaces is None or any(_is_like(NAMESPACE, item) for item in namespaces.split(","))
     foreign = options.keys() - {"namespaces", *_VALIDITY}  # certificates, and what later versions of OpenSSH add
     if not for_archives or foreign or fields[at].encode() != _KEY_TYPE or not principals:
         return None

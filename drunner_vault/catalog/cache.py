@@ -1,19 +1,22 @@
 """What was read of small objects in a store, kept on this host so that the next listing need not read it again.
 
-Only objects with an ETag are kept, and what is kept is verified again at each use like what comes from the store. So a
-cache that somebody changed leads to the same decisions as a store that somebody changed.
+Only objects with an ETag are kept. An entry that is not as this host has written it, by its MAC, is fetched again; and
+what is kept is verified at each use like what comes from the store. So a cache that was changed changes no decision.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hmac
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from drunner_vault.stores.store import StoredObject
 
+_MAC = 32  # bytes, before the data of an entry
 _LARGEST = 256 << 20  # bytes of a cache file; nothing is added to a larger one
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -28,9 +31,11 @@ class ObjectCache:
     A cache that cannot be used is no reason to fail: it then keeps nothing.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """path: of the SQLite file, made with its directory when something is first kept; None for no cache."""
+    def __init__(self, path: Path | None, secret: bytes = b"") -> None:
+        """path: of the SQLite file, made with its directory when something is first kept; None for no cache. secret: of
+        this host, for the MAC."""
         self._path = path
+        self._secret = secret
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._added = 0
@@ -76,15 +81,24 @@ class ObjectCache:
                     "SELECT data FROM objects WHERE store = ? AND key = ? AND size = ? AND etag = ?",
                     (store, item.key, item.size, item.etag),
                 ).fetchone()
-                return bytes(row[0]) if row else None
+                return self._opened(store, item, bytes(row[0])) if row else None
         return None
+
+    def _opened(self, store: str, item: StoredObject, entry: bytes) -> bytes | None:
+        """The data of an entry; None if it is not as this host has written it."""
+        mac, data = entry[:_MAC], entry[_MAC:]
+        return data if hmac.compare_digest(mac, self._mac(store, item, data)) else None
+
+    def _mac(self, store: str, item: StoredObject, data: bytes) -> bytes:
+        facts = json.dumps([store, item.key, item.size, item.etag]).encode()
+        return hmac.digest(self._secret, facts + b"\n" + data, "sha256")
 
     def _keep(self, store: str, item: StoredObject, data: bytes) -> None:
         with self._lock, self._tolerated():
             connection = self._open(make=True)
             if connection is not None and self._added < _LARGEST:
                 self._added += len(data)
-                row = (store, item.key, item.size, item.etag, data)
+                row = (store, item.key, item.size, item.etag, self._mac(store, item, data) + data)
                 connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", row)
 
     def _open(self, *, make: bool) -> sqlite3.Connection | None:
@@ -97,7 +111,7 @@ class ObjectCache:
         return self._connection
 
     @contextlib.contextmanager
-    def _tolerated(self):  # type: ignore[no-untyped-def]
+    def _tolerated(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError):

@@ -99,7 +99,9 @@ class CatalogReader:
         objects = group_objects(root.store.list(root.prefix)).archives.values()
         listing = _Listing(root, self, Rules(self.signers, root.identity, self.now))
         latest = sorted(objects, key=lambda item: (item.created, item.key), reverse=True)[:count]
-        return [listing.judge(item)[0] for item in latest]
+        found = [listing.judge(item)[0] for item in latest]
+        self.cache.close()
+        return found
 
     def read_one(self, root: StoreRoot, key: str) -> Archive | None:
         """Return one archive by its key in the store; None if there is nothing of it. Raises StorageError."""
@@ -108,7 +110,9 @@ class CatalogReader:
         if found is None:
             return None
         listing = _Listing(root, self, Rules(self.signers, root.identity, self.now))
-        return listing.judge(found)[0]
+        archive, _ = listing.judge(found)
+        self.cache.close()
+        return archive
 
 
 def newest(found: Iterable[Archive], now: dt.datetime) -> Archive | None:

@@ -55,8 +55,12 @@ class StoreRoot:
         return f"{self.prefix}/{name}" if self.prefix else name
 
 
+class BadIdentity(StorageError):
+    """The identity of a store is not one that this program wrote."""
+
+
 def read_identity(store: Store) -> str:
-    """Return the identity of a store; empty if it has none. Raises StorageError, and for a malformed one too."""
+    """Return the identity of a store; empty if it has none. Raises BadIdentity for a malformed one, StorageError."""
     try:
         data = store.read(IDENTITY_KEY, 0, _LIMIT + 1)
     except NotFound:
@@ -64,7 +68,7 @@ def read_identity(store: Store) -> str:
     try:
         return parse_statement(data, _FORMAT, _VERSION, _id)
     except ArchiveError as error:
-        raise StorageError(
+        raise BadIdentity(
             f"{IDENTITY_KEY} in {store.name} is not valid: {error.message}", "check who changed it"
         ) from error
 

@@ -40,12 +40,16 @@ def groups_of(found: Iterable[Archive]) -> list[Directory]:
 
 
 def series_of(found: Iterable[Archive]) -> dict[SignerKey, list[Archive]]:
-    """Return the accepted archives of one workload by series."""
+    """Return the accepted archives of one workload by series: of those that have proven ones, if there are any.
+
+    What is only stated may have been replayed from another store, so it makes nothing unclear.
+    """
     series: dict[SignerKey, list[Archive]] = {}
     for item in found:
         if item.is_stated and item.series is not None:
             series.setdefault(item.series, []).append(item)
-    return series
+    proven = {key: items for key, items in series.items() if any(item.is_proven for item in items)}
+    return proven or series
 
 
 def select_newest(catalog: Catalog, group: Sequence[Archive], now: dt.datetime) -> Selected:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drunner_vault.catalog.identity import StoreRoot
     from drunner_vault.config import Settings
     from drunner_vault.errors import VaultError
+    from drunner_vault.workflows.archives.adopt import HostMemory
     from drunner_vault.workflows.unattended.health import HealthReport
     from drunner_vault.workflows.unattended.history import Run
     from drunner_vault.workflows.unattended.reporting import Reporting
@@ -97,6 +98,16 @@ def _examine(known: Settings, reporting: Reporting) -> HealthReport:
     def catalog(store: str) -> Catalog:
         return known_stores.catalog(root_of(store), host=os.uname().nodename)
 
+    def memory(store: str) -> HostMemory | None:
+        """None if history or log cannot be read, which is a problem of its own and not one of the store."""
+        try:
+            return host_memory(os.environ, known_stores, root_of(store))
+        except StorageError as error:
+            problem = Problem("storage", error.message)
+            if problem not in faults:
+                faults.append(problem)
+            return None
+
     context = HealthContext(
         now,
         unattended.installed_since(os.environ),
@@ -104,7 +115,7 @@ def _examine(known: Settings, reporting: Reporting) -> HealthReport:
         started_last(runs),
         frozenset(run.job for run in reporting.history.now_running() if run.task == JOB),
         catalog,
-        lambda store: host_memory(os.environ, known_stores, root_of(store)),
+        memory,
         reporting.kept,
     )
     report = examine(unattended.watched_jobs(os.environ, known, reporting.watch.read().seen, now), context)

@@ -1,12 +1,13 @@
 """Sidecars that are still to be written into their store, in `ROOT/vault/sidecars`.
 
-A backup keeps its sidecar here before its archive appears, and removes it when the sidecar is in the store. If it is
-killed in between, or the store refuses the sidecar, the next command that opens the store writes it.
+A backup keeps its sidecar here before its archive appears, and removes it when the sidecar is in the store. If it
+fails or is killed in between, the next command that opens the store writes it, unless the archive never appeared.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drunner_vault.durable import make_directory, storage_error
+
+_TRIES = 100  # at a directory that others remove because it is empty
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,13 @@ class PendingSidecars:
 
     @contextlib.contextmanager
     def keep(self, store: str, key: str) -> Iterator[KeptSidecar]:
-        """Keep a sidecar for the block, locked against `take`. It stays if the block ends without `drop`.
+        """Keep a sidecar for the block, locked against `take`. It stays if the block ends without `written`.
 
         Raises StorageError.
         """
         path = self._directory / f"{hashlib.sha256(f'{store} {key}'.encode()).hexdigest()[:32]}.pending"
         try:
-            make_directory(self._directory)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            fd = self._make(path)
         except OSError as cause:
             raise storage_error("write", path, cause) from cause
         try:
@@ -52,6 +53,18 @@ class PendingSidecars:
             os.close(fd)
             with contextlib.suppress(OSError):
                 self._directory.rmdir()
+
+    def _make(self, path: Path) -> int:
+        """A descriptor of a new file that is locked before it has its name. Raises OSError."""
+        unnamed = path.with_suffix(f".{os.getpid()}.new")
+        for _ in range(_TRIES):
+            make_directory(self._directory)
+            with contextlib.suppress(FileNotFoundError):  # another command has removed the empty directory
+                fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                unnamed.rename(path)
+                return fd
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def take(self, store: str) -> Iterator[tuple[PendingSidecar, KeptSidecar]]:
         """Yield those for a store that no running command is working on, each locked."""
@@ -72,7 +85,6 @@ class KeptSidecar:
 
     def __init__(self, path: Path, fd: int, store: str, key: str) -> None:
         self._path, self._fd, self._store, self._key = path, fd, store, key
-        self._retained = False
 
     def write(self, data: bytes) -> None:
         """Keep this sidecar, durably. Raises StorageError."""
@@ -84,18 +96,9 @@ class KeptSidecar:
         except OSError as cause:
             raise storage_error("write", self._path, cause) from cause
 
-    def retain(self) -> None:
-        """Keep it for a later command if this one ends without having written it."""
-        self._retained = True
-
     def written(self) -> None:
         """Keep it no longer: it is in its store, or of no use."""
         self._path.unlink(missing_ok=True)
-
-    def drop(self) -> None:
-        """Keep it no longer, unless it is retained."""
-        if not self._retained:
-            self.written()
 
 
 def _parse(data: bytes) -> PendingSidecar | None:

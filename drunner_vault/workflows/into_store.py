@@ -27,7 +27,15 @@ from drunner_vault.archive.statements import Statement
 from drunner_vault.catalog.grouping import signed_key
 from drunner_vault.catalog.identity import StoreRoot
 from drunner_vault.clock import Clock, isoformat
-from drunner_vault.errors import AlreadyExists, ArchiveError, BadUsage, NotFound, StorageError, Unavailable
+from drunner_vault.errors import (
+    AccessDenied,
+    AlreadyExists,
+    ArchiveError,
+    BadUsage,
+    NotFound,
+    StorageError,
+    Unavailable,
+)
 from drunner_vault.hoststate.archive_log import ArchiveLog, LoggedArchive
 from drunner_vault.hoststate.pending_sidecars import PendingSidecars
 from drunner_vault.policy import Retention, lock_until
@@ -90,10 +98,8 @@ def into_store(
             root = to.identify()
             written = _state(result, begun, choices, known[-1] if known else None)
             kept = stack.enter_context(to.pending.keep(root.token, begun.key))
-            stack.callback(kept.drop)
-            kept.write(written.sidecar(root.identity, "", choices, clock))
+            kept.write(written.sidecar("", "", choices, clock))  # nobody has seen it in the store yet
             to.log.add(logged(written.head, root, "", complete=False))
-        kept.retain()  # from now on it is owed
         etag = begun.upload.etag
         data = written.sidecar(root.identity, etag, choices, clock)
         kept.write(data)
@@ -210,8 +216,9 @@ def write_pending(
     for item, kept in pending.take(root.token):
         try:
             start = parse_sidecar_head(item.data)
-            if root.store.stat(item.key).size == start.head.size:
-                put_sidecar(root.store, item.key, item.data, clock)
+            there, lock = _is_there(root.store, item.key, start.head.size)
+            if there:
+                put_sidecar(root.store, item.key, item.data, clock, lock)
                 etag = start.place.etag if start.place else ""
                 log.add(logged(start.head, root, etag, complete=True))
                 notice(f"wrote the sidecar of {item.key}, which an earlier command could not write")
@@ -220,6 +227,16 @@ def write_pending(
             kept.written()  # the archive never appeared, or is gone
         except StorageError as error:
             notice(f"the sidecar of {item.key} cannot be written yet: {error.message}")
+
+
+def _is_there(store: Store, key: str, size: int) -> tuple[bool, dt.datetime | None]:
+    """Whether an archive appeared, and until when it is locked. A login that may only add cannot look, and writes the
+    sidecar: one without its archive does no harm."""
+    try:
+        found = store.stat(key)
+    except AccessDenied:
+        return True, None
+    return found.size == size, found.locked_until
 
 
 def _clear(to: StoreChoices, place: str) -> None:

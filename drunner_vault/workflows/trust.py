@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hmac
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,14 @@ class Trust:
         trusted = bool(lines) and all(line.is_valid(appeared) for line in lines)
         return Sender(key, host, trusted, trusted and any(line.names(host) for line in lines), retired)
 
+    def cache_secret(self) -> bytes:
+        """Return what this host authenticates its caches with; empty if it has no key, or it may not be read."""
+        with contextlib.suppress(AccessDenied):
+            own = self._own_key()
+            if own is not None:
+                return hmac.digest(own.encode(), b"drunner-vault object cache", "sha256")
+        return b""
+
     def host_signers(self, now: dt.datetime) -> HostSigners:
         """Return whose signatures count for which host. Raises BadKey."""
         own = None
@@ -146,7 +155,8 @@ class Trust:
         known = [line for line in self.signers() if line.key.fingerprint == fingerprint]
         if not known:
             raise BadUsage(f"{fingerprint} is not trusted on this host", "see: drunner-vault key signers")
-        if all(line.valid_before and line.valid_before <= now for line in known):
+        ended = {line.principals for line in known if line.valid_before and line.valid_before <= now}
+        if ended >= {line.principals for line in known}:
             raise NoChange(f"{fingerprint} is retired already")
         lines = [self._retired(line, fingerprint, now) for line in self._allowed_text().splitlines()]
         written = {line.principals for line in _readable(lines) if line.key.fingerprint == fingerprint}

@@ -33,7 +33,7 @@ from drunner_vault.catalog.records import parse_stamp
 from drunner_vault.clock import Clock, isoformat
 from drunner_vault.errors import AlreadyExists, ArchiveError, BadUsage, DamagedArchive, NotFound
 from drunner_vault.stores.sources import ArchiveSource, StoredSource
-from drunner_vault.stores.store import finishing
+from drunner_vault.stores.store import finishing, is_key
 from drunner_vault.workflows.archives.finding import stored
 from drunner_vault.workflows.archives.recording import Located, sidecar_of
 from drunner_vault.workflows.into_store import put_sidecar
@@ -193,9 +193,11 @@ def key_of(source: ArchiveSource, sidecar: Sidecar | None, host: str) -> str:
     service = archive_service(name)
     if service is None or parse_stamp(archive_stamp(name) or "") is None:
         raise BadUsage(f"{name} is not named like an archive", "name it SERVICE-YYYYMMDDTHHMMSSZ.tar.zst.age")
-    if sidecar:
-        return f"{sidecar.head.host or host}/{sidecar.head.workload or service}/{name}"
-    return f"{host}/{service}/{name}"
+    places = (sidecar.head.host or host, sidecar.head.workload or service) if sidecar else (host, service)
+    for place in places:
+        if "/" in place or not is_key(place):
+            raise BadUsage(f"{place!r} in the sidecar of {name} cannot be a directory", "remove that sidecar")
+    return "/".join((*places, name))
 
 
 def copy_archive(

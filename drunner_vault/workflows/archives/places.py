@@ -135,12 +135,17 @@ class Places:
         return named is not None and named.path == address.path
 
     def _read(self, address: Address) -> StoreRoot:
-        from drunner_vault.catalog.identity import StoreRoot, read_identity
+        from drunner_vault.catalog.identity import BadIdentity, StoreRoot, read_identity
 
         store = self.open(address)
         try:
             return StoreRoot(store, read_identity(store), address)
         except AccessDenied:  # a login that may only add
+            return StoreRoot(store, "", address, readable=False)
+        except BadIdentity as error:  # somebody has added it before the store had one: that stops no backup
+            if self._is_known(address):
+                raise
+            self.notice(f"{error.message}; nothing is proven in this store")
             return StoreRoot(store, "", address, readable=False)
 
     def _problem(self, root: StoreRoot) -> StoreChanged | None:
@@ -151,6 +156,11 @@ class Places:
         except StoreChanged as problem:
             return problem
         return None
+
+    def _is_known(self, address: Address) -> bool:
+        """Whether an identity was read at this address before."""
+        text = self.text_of(address)
+        return self.known is not None and any(item.address == text for item in self.known.all())
 
     def _remember(self, root: StoreRoot) -> None:
         if self.known is not None and root.identity:

@@ -150,7 +150,7 @@ def _plan_series(
     assert series is not None  # noqa: S101 (as grouped)
     odd = [item for item in items if _is_out_of_order(item)]
     counted = [item for item in items if not _is_out_of_order(item)]
-    frozen = suspicion([_sized(item) for item in counted if item.complete and item.created <= now])
+    frozen = suspicion([_sized(item) for item in counted if item.created <= now])
     by_key = {item.key: item for item in items}
     decided = _decide(counted, retention, now, tz)
     reason = held or ("its size is unusual" if frozen else "")
@@ -165,16 +165,16 @@ def _plan_series(
 def _decide(items: Sequence[Archive], retention: Retention, now: dt.datetime, tz: dt.tzinfo) -> list[Decision]:
     """One decision for each archive, the newest first; an archive goes only if nothing keeps it.
 
-    Retention is asked three times. With damaged archives as if they were intact: what could go at all, so that damage
-    never speeds up a deletion. With intact ones only: a damaged one takes nobody's place. And without those of which
-    only the history is known: they take nobody's place either.
+    Retention is asked with damaged archives as if they were intact, so that damage never speeds up a deletion; and with
+    intact ones only, since a damaged one takes nobody's place. Both are asked again without archives of which only the
+    history is known: they take nobody's place either.
     """
-    intact = [item for item in items if item.complete]
-    written = [item for item in intact if item.basis != _HISTORY]
+    written = [item for item in items if item.basis != _HISTORY]
     all_of_them = decide(map(_candidate, items), retention, now, tz)
+    intact, intact_written = ([item for item in chosen if item.complete] for chosen in (items, written))
     further = [
         {decision.key: decision for decision in decide(map(_candidate, chosen), retention, now, tz)}
-        for chosen in (intact, written)
+        for chosen in (intact, written, intact_written)
     ]
     faults = {item.key: item.fault for item in items}
     return [
@@ -316,12 +316,22 @@ def _delete_series(store: Store, plan: SeriesPlan, report: PruneReport) -> None:
     if not doomed:
         return
     staying = [verdict.archive for verdict in plan.verdicts if verdict.keep and verdict.archive.complete]
-    if not staying or not _is_unchanged(store, _archive_object(staying[0])):
-        name = staying[0].key if staying else f"{plan.host}/{plan.service}"
-        report.failed.append(f"nothing of {plan.host}/{plan.service} was deleted: {name}, the newest, has changed")
+    if (problem := _newest_problem(store, staying)) is not None:
+        report.failed.append(f"nothing of {plan.host}/{plan.service} was deleted: {problem}")
         return
     for archive in doomed:
         _delete(store, archive, report, report.deleted)
+
+
+def _newest_problem(store: Store, staying: Sequence[Archive]) -> str | None:
+    """Why nothing may be deleted: there has to be an intact archive that stays, as it was listed."""
+    if not staying:
+        return "no intact archive would be left"
+    try:
+        unchanged = _is_unchanged(store, _archive_object(staying[0]))
+    except StorageError as error:
+        return f"{staying[0].key}, the newest, cannot be looked at: {error.message}"
+    return None if unchanged else f"{staying[0].key}, the newest, has changed"
 
 
 def _delete(store: Store, archive: Archive, report: PruneReport, done: list[str]) -> None:
@@ -373,14 +383,12 @@ def plan_unsigned(catalog: Catalog, is_known: Callable[[Archive], bool]) -> Unsi
     """
     doomed, kept = [], []
     for item in catalog.archives:
-        if item.is_proven or item.is_stated:
+        if item.is_proven or item.is_stated or (item.missing and item.series is not None):
             continue
         if item.standing is Standing.OVERWRITTEN:
             kept.append((item, "it was overwritten: an earlier version of the object may be intact"))
         elif item.standing not in _DELETABLE:
             kept.append((item, item.why))
-        elif item.missing and item.series is not None:
-            continue
         elif is_known(item):
             kept.append((item, "this host's history lists it: drunner-vault archives --adopt"))
         else:

@@ -14,7 +14,7 @@ from drunner_vault.archive.recover import RESCUE
 from drunner_vault.catalog.catalog import Archive
 from drunner_vault.kit.page import KEY_FILE
 from drunner_vault.kit.sheet import SignerSheet, Step
-from drunner_vault.signing import NAMESPACE
+from drunner_vault.signing import NAMESPACE, parse_allowed_signer
 from drunner_vault.stores.address import Address
 from drunner_vault.stores.ssh.options import ssh_options
 
@@ -92,7 +92,7 @@ def with_us(places: list[Place], signers: list[SignerSheet], *, has_key: bool) -
     if logins := [line for place in places for line in place.login_lines()]:
         steps.append(Step("See to it that the host gets into the stores:", tuple(dict.fromkeys(logins))))
     if signers:
-        lines = tuple(shlex.join([us, "key", "trust", signer.line]) for signer in signers)
+        lines = tuple(shlex.join([us, "key", "trust", *_pattern(signer.line), signer.line]) for signer in signers)
         steps.append(Step("Trust those who signed the archives:", lines))
     rehearsals = tuple(shlex.join([us, "key", "rehearse", place.url, "-i", KEY_FILE]) for place in places)
     steps.append(Step("See which services there are, and that the key opens them:", rehearsals))
@@ -103,6 +103,10 @@ def with_us(places: list[Place], signers: list[SignerSheet], *, has_key: bool) -
     if single := tuple(place.restore(item) for place in places for item in place.newest):
         steps.append(Step("Or one of them:", single))
     return steps
+
+
+def _pattern(line: str) -> list[str]:
+    return [] if parse_allowed_signer(line).is_literal else ["--pattern"]
 
 
 _SAVE = ("umask 077", f"cat > {KEY_FILE}")

@@ -98,7 +98,7 @@ class HealthContext:
     """What is looked at. installed: services of this host, by name, with when they were; None where that is not known.
     latest: the last run of each, see History.latest. started: when each job was last started, by name. running: the
     jobs that are running. catalog: the archives of this host in a store; raises VaultError. memory: what this host
-    knows about its archives in a store. kept: the stores whose retention is set."""
+    knows about its archives in a store; None if that cannot be read. kept: the stores whose retention is set."""
 
     now: dt.datetime
     installed: Mapping[str, dt.datetime | None]
@@ -106,7 +106,7 @@ class HealthContext:
     started: Mapping[str, dt.datetime]
     running: frozenset[str]
     catalog: Callable[[str], Catalog]
-    memory: Callable[[str], HostMemory]
+    memory: Callable[[str], HostMemory | None]
     kept: frozenset[str]
 
 
@@ -282,15 +282,15 @@ class _Stores:
         return self._known[store]
 
 
-def _examine_store(store: str, catalog: Catalog, memory: HostMemory, report: HealthReport) -> Holdings:
+def _examine_store(store: str, catalog: Catalog, memory: HostMemory | None, report: HealthReport) -> Holdings:
     """What a store holds of this host; what is odd about it is in the report."""
     own = tuple(item for item in catalog.archives if item.is_proven and _is_own(item, catalog))
     others = [item for item in catalog.archives if not item.is_proven and not item.missing]
-    adoptable = tuple(item for item in others if item.standing in _ADOPTABLE and memory.lists(item))
+    adoptable = tuple(item for item in others if item.standing in _ADOPTABLE and memory and memory.lists(item))
     if adoptable:
         text = f"{len(adoptable)} archives in {store} are not signed, so retention does not count them: "
         report.problems.append(Problem("unsigned", f"{text}type: drunner-vault archives {store} --adopt", store=store))
-    unknown = [item for item in own if _signed_by_own_key(item, catalog) and not memory.knows(item)]
+    unknown = [item for item in own if _signed_by_own_key(item, catalog) and memory and not memory.knows(item)]
     if unknown:
         text = (
             f"{len(unknown)} archives in {store}, first {unknown[0].key}, bear this host's key and are not in its "

@@ -23,6 +23,8 @@ from drunner_vault.workflows.unattended.history import DONE, FAILED, PARTIAL, Hi
 from drunner_vault.workflows.unattended.jobs import JOB, JobReport
 from drunner_vault.workflows.unattended.watch import Watch
 
+_OF_A_STORE = ("stale", "unverified", "damaged", "unsigned", "key")  # what only a look into the store can end
+
 
 @dataclass(frozen=True)
 class Reporting:
@@ -84,7 +86,7 @@ class Reporting:
         """Tell of all that was found. What cannot be seen now may be as it was."""
 
         def concerns(problem: Problem) -> bool:
-            hidden = problem.kind in ("stale", "unverified", "damaged") and problem.store in report.unseen
+            hidden = problem.kind in _OF_A_STORE and problem.store in report.unseen
             return not hidden
 
         newest = {

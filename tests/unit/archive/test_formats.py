@@ -13,14 +13,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+from support.catalogs import HOST_KEY, NOW, add, add_record, clear, key_of, sealed, sidecar_of, sidecar_v1
 from support.engines import Host
 from support.golden import ALL, GOLDEN, Golden
-from support.vectors import FORMATS, HOST, IDENTITY, PASSPHRASE
+from support.vectors import FORMATS, IDENTITY, PASSPHRASE
 
 from drunner_vault.age import DecryptReader, ScryptIdentity, X25519Identity
-from drunner_vault.archive import Manifest, ServiceRecord
 from drunner_vault.archive.frames import ByteReader, RawFrame, decode, walk
-from drunner_vault.archive.sidecar import HashingSink
+from drunner_vault.catalog.identity import IDENTITY_KEY, make_identity
+from drunner_vault.catalog.records import RecordKind
+from drunner_vault.stores.memory import MemoryStore
 from drunner_vault.tar import TarReader
 
 RECOVER = FORMATS / "recover.sh"
@@ -49,7 +51,8 @@ def own_members(stream: bytes) -> dict[str, bytes]:
 
 def test_there_is_a_schema_for_each_sort_of_document() -> None:
     names = {path.name.removesuffix(".schema.json") for path in (FORMATS / "schemas").iterdir()}
-    assert names == {"manifest", "member-row", "frame-row", "root", "sidecar"}
+    sidecars = {"sidecar-head", "sidecar-place", "sidecar-rest", "sidecar-v1", "signature"}
+    assert names == {"manifest", "member-row", "frame-row", "root", "record", "store"} | sidecars
     for name in names:
         schema(name)
 
@@ -70,19 +73,37 @@ def test_what_the_program_writes_is_valid(golden: Golden) -> None:
     assert counts == {"members": root["members"], "frames": root["frames"]}
 
 
+@pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("encrypted", [True, False])
-def test_the_sidecar_that_the_program_writes_is_valid(encrypted: bool) -> None:
-    sink = HashingSink(io.BytesIO())
-    sink.write(b"an archive")
-    manifest = Manifest("0" * 32, "2026-01-31T03:00:00Z", "test", HOST, ServiceRecord("drunner", "s", "i:1", 0))
-    head, kinds = (b"age-encryption.org/v1\n", ["X25519"]) if encrypted else (b"", [])
-    document = json.loads(sink.sidecar("s-20260131T030000Z.tar.zst", manifest, head, kinds).encode())
-    schema("sidecar").validate(document)
-    assert (document["age_header"] is None) is not encrypted
+def test_the_sidecar_that_the_program_writes_is_valid(encrypted: bool, signed: bool) -> None:
+    data, key = sealed() if encrypted else clear(), key_of(NOW, encrypted=encrypted)
+    written = sidecar_of(data, key, etag="0" * 32, sign=HOST_KEY if signed else None)
+    head, of_head, place, of_place, rest = map(json.loads, written.splitlines())
+    schema("sidecar-head").validate(head)
+    schema("sidecar-place").validate(place)
+    schema("sidecar-rest").validate(rest)
+    for signature in (of_head, of_place):
+        schema("signature").validate(signature)
+        assert (signature["signature"] is None) is not signed
+    assert (rest["age_header"] is None) is not encrypted
 
 
-def test_the_golden_sidecar_is_valid() -> None:
-    schema("sidecar").validate(json.loads((GOLDEN / "x25519.tar.zst.age.json").read_text()))
+@pytest.mark.parametrize("kind", RecordKind)
+def test_records_and_identities_that_the_program_writes_are_valid(kind: RecordKind) -> None:
+    store = MemoryStore()
+    identity = make_identity(store)
+    record = add_record(store, add(store, NOW), kind, NOW, why="for a reason")
+    statement, signature = map(json.loads, store.read(record, 0, 1 << 20).splitlines())
+    schema("record").validate(statement)
+    schema("signature").validate(signature)
+    document = json.loads(store.read(IDENTITY_KEY, 0, 1 << 20))
+    schema("store").validate(document)
+    assert document["id"] == statement["store"] == identity
+
+
+def test_sidecars_of_version_1_are_valid() -> None:
+    schema("sidecar-v1").validate(json.loads((GOLDEN / "x25519.tar.zst.age.json").read_text()))
+    schema("sidecar-v1").validate(json.loads(sidecar_v1(clear(), key_of(NOW, encrypted=False))))
 
 
 ROW: dict[str, Any] = {"path": "a", "type": "dir", "mode": 493, "uid": 0, "gid": 0, "mtime_ns": 0, "offset": 0}

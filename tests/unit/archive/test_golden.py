@@ -140,12 +140,15 @@ def test_ssh_keygen_verifies_the_signature_after_a_plain_extraction(golden: Gold
 
 
 @pytest.mark.parametrize("golden", [golden for golden in ALL if golden.sidecar], ids=lambda golden: golden.name)
-def test_the_sidecar_describes_its_archive_and_keeps_a_copy_of_its_header(golden: Golden) -> None:
-    sidecar = parse_sidecar((GOLDEN / f"{golden.file}.json").read_bytes())
+def test_the_sidecar_of_version_1_still_describes_its_archive_and_is_not_signed(golden: Golden) -> None:
+    written = (GOLDEN / f"{golden.file}.json").read_bytes()
+    assert written == goldens.sidecar_v1(golden, frozen(golden))
+    sidecar = parse_sidecar(written)
     data = frozen(golden)
     assert list(differences(sidecar, [data])) == []
-    assert data.startswith(sidecar.age_header)
-    assert (sidecar.archive, sidecar.recipients, sidecar.host) == (golden.file, ["X25519"], HOST)
+    assert data.startswith(sidecar.rest.age_header)
+    assert (sidecar.head.archive, sidecar.head.recipients, sidecar.head.host) == (golden.file, ("X25519",), HOST)
+    assert (sidecar.start.version, sidecar.start.statement, sidecar.start.place) == (1, None, None)
     assert list(differences(sidecar, [data[:-1] + b"\0"])) != []
 
 

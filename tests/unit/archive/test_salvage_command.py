@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from support.catalogs import sidecar_of, sidecar_v1
 from support.salvaging import IDENTITY, Made, flipped, large_tree, make
 
 from drunner_vault.age import DecryptReader
-from drunner_vault.archive import ArchiveReader, Sidecar
+from drunner_vault.archive import ArchiveReader
 from drunner_vault.cli.salvage_command import command
 from drunner_vault.errors import AlreadyExists, DamagedArchive, NoKey, NotAnArchive, VaultError
 
@@ -30,10 +32,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Made) -> Path:
     (tmp_path / "whole.age").write_bytes(made.sealed)
     (tmp_path / "bad.age").write_bytes(flipped(made.sealed, 500_000))
     (tmp_path / "headless.age").write_bytes(bytes(100) + made.sealed[100:])
-    sidecar = Sidecar(
-        "whole.age", len(made.sealed), "", chunks=[""], age_header=made.head, host="alpha", service="notes"
-    )
-    (tmp_path / "sidecar").write_bytes(sidecar.encode())
+    (tmp_path / "sidecar").write_bytes(sidecar_of(made.sealed, "alpha/notes/whole.age"))
     return tmp_path
 
 
@@ -77,7 +76,12 @@ def test_programs_get_one_document(made: Made) -> None:
     assert document["lost_unnamed"] == 0
 
 
-def test_a_lost_head_takes_the_sidecar(place: Path, made: Made) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_lost_head_takes_the_sidecar_of_any_version(place: Path, made: Made, version: int) -> None:
+    if version == 1:
+        document = json.loads(sidecar_v1(made.sealed, "alpha/notes/whole.age"))
+        document["age_header"] = base64.b64encode(made.head).decode()
+        (place / "sidecar").write_text(json.dumps(document))
     with pytest.raises((DamagedArchive, NotAnArchive)) as caught:
         run("headless.age", "--to", "new.age", "-i", "key", "--unencrypted")
     assert "--sidecar FILE" in caught.value.hint

@@ -707,7 +707,7 @@ def test_a_cache_does_not_outlive_a_change_of_trust(tmp_path: Path) -> None:
     assert any(item.is_proven for item in listed(store, path, OWN).archives)
 
 
-def test_a_cache_that_somebody_changed_proves_nothing(tmp_path: Path) -> None:
+def test_an_entry_of_the_cache_that_somebody_changed_is_read_again(tmp_path: Path) -> None:
     store, path = Watched(), tmp_path / "objects.sqlite"
     add(store, MADE)
     listed(store, path)
@@ -715,7 +715,9 @@ def test_a_cache_that_somebody_changed_proves_nothing(tmp_path: Path) -> None:
         forged = sidecar_of(sealed(), KEY, etag=store.stat(KEY).etag, sign=STRANGER)
         connection.execute("UPDATE objects SET data = ? WHERE key = ?", (forged, KEY + ".json"))
     connection.close()
-    assert listed(store, path).archives[0].standing is Standing.STRANGER
+    store.reads.clear()
+    assert listed(store, path).archives[0].standing is Standing.PROVEN
+    assert store.reads == [IDENTITY_KEY, KEY + ".json"]
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, b""])

@@ -318,7 +318,8 @@ def test_a_record_that_may_not_be_written_is_left_out_and_one_that_cannot_be_now
 
 
 def test_details_cannot_replace_what_a_record_is_about() -> None:
-    record = record_of(VERIFIED, NOW, kind="damaged", sha256="0" * 64, checked="ends")
+    details = {"kind": "damaged", "sha256": "0" * 64, "checked": "ends"}
+    record = replace(record_of(VERIFIED, NOW), details=details)
     stated = parse_record(state_record(record, HOST_KEY.sign).line)
     assert (stated.kind, stated.sha256, stated.details) == (VERIFIED, record.sha256, {"checked": "ends"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -10,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.archives import PREFIX, file, make, manifest, some_files
+from support.archives import PREFIX, file, make, some_files
+from support.catalogs import sidecar_of
 
 from drunner_vault.age import X25519Identity
-from drunner_vault.archive import HashingSink, WriterOptions
+from drunner_vault.archive import WriterOptions
 from drunner_vault.tar import Entry, Kind, Segment
 from drunner_vault.workflows.trust import Trust
 
@@ -123,10 +123,8 @@ def test_verify_proves_every_byte_and_says_who_signed(run: Run, tmp_path: Path) 
 
 def test_verify_without_a_key_needs_only_the_sidecar(run: Run, archive: Path) -> None:
     data = archive.read_bytes()
-    sink = HashingSink(io.BytesIO())
-    sink.write(data)
     sidecar = archive.with_name(archive.name + ".json")
-    sidecar.write_bytes(sink.sidecar(archive.name, manifest(), b"", ["X25519"]).encode())
+    sidecar.write_bytes(sidecar_of(data, f"there/notes/{archive.name}"))
     run("verify", "--no-key", archive)
     archive.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert "are not as written" in run("verify", "--no-key", archive, code=1).stderr
@@ -147,12 +145,3 @@ def test_what_is_no_archive_is_said_in_one_line(run: Run, tmp_path: Path) -> Non
     for name in ("text", "empty", "missing", "."):
         for command in (("inspect",), ("verify",)):
             assert run(*command, tmp_path / name, code=1).stderr.count("\n") == 2
-
-
-def test_key_signer_prints_what_key_trust_takes(run: Run, tmp_path: Path) -> None:
-    line = Trust(tmp_path / "elsewhere", "elsewhere").signer_line()
-    run("key", "trust", line)
-    run("key", "trust", line, code=3)
-    assert line in (tmp_path / "etc" / "allowed_signers").read_text()
-    assert run("key", "signer").stdout.split()[1] == 'namespaces="drunner-vault-archive"'
-    run("key", "trust", "ssh-ed25519 nonsense", code=1)

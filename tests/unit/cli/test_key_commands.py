@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 from support.archives import make, some_files
-from support.catalogs import NOW, key_of, sidecar_of
+from support.catalogs import NOW, add, catalog
 from support.scanning import drawings, printed, scan, scan_drawing
 
 from drunner_vault.age import parse_recipient
 from drunner_vault.archive import WriterOptions
-from drunner_vault.catalog.catalog import archives
+from drunner_vault.clock import SYSTEM_CLOCK
 from drunner_vault.stores.local import LocalStore
-from drunner_vault.stores.store import put
 from drunner_vault.workflows.trust import Trust
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,14 +58,12 @@ def store(tmp_path: Path) -> LocalStore:
 
 def back_up(store: LocalStore, recipient: str, trust: Trust, service: str = "notes") -> str:
     """What a backup to a recipient leaves in a store, signed by host `there`."""
-    key, signer = key_of(NOW, service), trust.signing_key()
+    signer = trust.signing_key()
     options = WriterOptions(threads=1, sign=signer.sign)
     data = make(some_files(5), recipients=[parse_recipient(recipient)], options=options)
-    put(store, key, data)
-    sidecar = sidecar_of(data, key.rpartition("/")[2])
-    by = signer.public().fingerprint
-    put(store, f"{key}.json", replace(sidecar, sealed_to=[recipient[:16]], signer=by).encode())
-    return key
+    return add(
+        store, NOW, service, data=data, sign=signer, head=lambda head: replace(head, sealed_to=(recipient[:16],))
+    )
 
 
 @pytest.fixture
@@ -183,7 +180,8 @@ def test_a_rehearsal_tells_what_opened_and_by_which_key(run: Run, store: LocalSt
     assert header.split()[:2] == ["HOST", "SERVICE"]
     assert [row.split()[1] for row in rows] == ["notes", "wiki"]
     assert all(recipient[:16] in row and "signed as there" in row and row.endswith("opens") for row in rows)
-    assert all(item.rehearsed for item in archives(store))
+    now = SYSTEM_CLOCK.now()
+    assert all(item.rehearsed for item in catalog(store, by=there.host_signers(now), now=now).archives)
     done = run("key", "rehearse", store.root, "-i", "key.txt", "--full", "--service", "w*", "--json")
     (said,) = json.loads(done.stdout.splitlines()[-1])["stores"]
     assert [(item["service"], item["checked"], item["trusted"]) for item in said["services"]] == [

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import require
 from support import s3servers
-from support.catalogs import DAY, IDENTITY, add, key_of, keys, sealed
+from support.catalogs import DAY, HOST, HOST_KEY, IDENTITY, add, key_of, keys, sealed
 from support.wirefaults import Reply, faulty_wire
 
+from drunner_vault.signing import SigningKey
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.store import put
 
@@ -26,6 +28,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
+    """drunner-vault on a host that trusts the signer of the archives."""
+    (tmp_path / "etc").mkdir()
+    lines = [HOST_KEY.public().allowed_line(host) for host in (HOST, "other")]
+    (tmp_path / "etc/allowed_signers").write_text("\n".join(lines))
     environment = {
         "PATH": "/usr/bin:/bin",
         "DRUNNER_CONFIG_DIR": str(tmp_path / "etc"),
@@ -58,7 +64,6 @@ def second(tmp_path: Path) -> LocalStore:
 
 
 def configure(tmp_path: Path, text: str) -> None:
-    (tmp_path / "etc").mkdir()
     (tmp_path / "etc/vault.toml").write_text(text)
 
 
@@ -224,6 +229,31 @@ def test_a_server_that_cannot_list_uploads_is_pruned_all_the_same_and_that_is_sa
         assert keys(bucket) == {made[0], made[0] + ".json"}
 
 
+def test_a_second_listing_of_a_bucket_reads_no_sidecar_again(run: Run, tmp_path: Path) -> None:
+    require("" if os.geteuid() == 0 else "only root keeps a cache")
+    with s3servers.moto_server() as server, faulty_wire(server.address) as wire:
+        bucket = server.bucket("backups").store()
+        made = [add(bucket, NOW - days * DAY) for days in range(3)]
+        url, keys_there = f"s3://backups?endpoint={wire.endpoint}", s3servers.credentials()
+
+        def listed() -> tuple[list[dict[str, Any]], int]:
+            """What is listed, and how many sidecars were read for it."""
+            wire.forget()
+            found = as_json(run("archives", url, "--json", **keys_there))
+            read = [seen for seen in wire.requests if seen.method == "GET" and ".age.json" in seen.path]
+            return [{**item, "age_seconds": 0} for item in found], len(read)
+
+        first, second = listed(), listed()
+        assert [item["key"] for item in first[0]] == made
+        assert {item["standing"] for item in first[0]} == {"proven"}
+        assert (first[1], second) == (3, (first[0], 0))
+        (tmp_path / "drunner/vault/objects.sqlite").unlink()
+        assert listed() == first
+        bucket.delete(made[1])
+        add(bucket, NOW - 3 * DAY)
+        assert listed()[1] == 1
+
+
 def test_copying_a_store_takes_what_is_missing(run: Run, store: LocalStore, second: LocalStore) -> None:
     made = [add(store, NOW - days * DAY) for days in range(2)]
     done = run("copy", store.root, second.root, "--json")
@@ -297,24 +327,94 @@ def test_a_store_that_is_not_there_keeps_no_promise(run: Run, tmp_path: Path) ->
     assert said["ok"] is False
 
 
-def test_what_verify_finds_is_remembered_and_a_damaged_sidecar_is_not_held_against_the_archive(
-    run: Run, store: LocalStore, tmp_path: Path
-) -> None:
-    (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
-    key = add(store, NOW)
-    path = store.root / key
-    run("verify", path, "--no-key")
-    assert as_json(run("archives", store.root, "--json"))[0]["verified"]
-    path.with_name(path.name + ".json").write_bytes(b"{]")
-    run("verify", path, "--no-key", code=1)
-    assert as_json(run("archives", store.root, "--json"))[0]["damaged"] is None
+def spoil(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
-    run("verify", f"file://{path}", "-i", tmp_path / "key.txt", code=1)
+
+
+@pytest.mark.parametrize("options", [("--no-key",), ("-i", "key.txt")], ids=["without a key", "with a key"])
+def test_what_verify_finds_is_remembered(run: Run, store: LocalStore, tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
+    words = [str(tmp_path / word) if word == "key.txt" else word for word in options]
+    path = store.root / add(store, NOW)
+    assert as_json(run("verify", path, *words, "--json"))["recorded"]
+    (item,) = as_json(run("archives", store.root, "--json"))
+    assert (item["standing"], bool(item["verified"]), item["damaged"]) == ("proven", True, None)
+    spoil(path)
+    run("verify", f"file://{path}", *words, code=1)
     (item,) = as_json(run("archives", store.root, "--json"))
     assert item["damaged"]
     assert not item["complete"]
+
+
+def test_a_damaged_sidecar_is_not_held_against_the_archive(run: Run, store: LocalStore) -> None:
+    path = store.root / add(store, NOW)
+    path.with_name(path.name + ".json").write_bytes(b"{]")
+    before = keys(store)
+    run("verify", path, "--no-key", code=1)
+    (item,) = as_json(run("archives", store.root, "--json"))
+    assert (item["standing"], item["damaged"]) == ("unreadable", None)
+    assert keys(store) == before
+
+
+@pytest.mark.parametrize("sign", [None, SigningKey.generate()], ids=["unsigned", "stranger"])
+def test_what_differs_from_a_sidecar_that_no_accepted_key_signed_is_reported_and_not_recorded(
+    run: Run, store: LocalStore, sign: SigningKey | None
+) -> None:
+    path = store.root / add(store, NOW, sign=sign)
+    before = keys(store)
+    done = run("verify", path, "--no-key")
+    assert "no accepted key has signed the sidecar, so this is not recorded" in done.stderr
+    assert not as_json(run("verify", path, "--no-key", "--json"))["recorded"]
+    spoil(path)
+    run("verify", path, "--no-key", code=1)
+    assert keys(store) == before
+
+
+def test_a_listing_shows_what_each_archive_is_worth_and_who_signed_it(run: Run, store: LocalStore) -> None:
+    stranger = SigningKey.generate()
+    worth = {
+        add(store, NOW): ("proven", HOST_KEY),
+        add(store, NOW - DAY, sign=stranger): ("stranger", stranger),
+        add(store, NOW - 2 * DAY, sign=None): ("unsigned", None),
+        add(store, NOW - 3 * DAY, sidecar=False): ("unsigned", None),
+    }
+    rows = run("archives", store.root).stdout.splitlines()
+    assert "STANDING" in rows[0]
+    for row, item in zip(rows[1:], as_json(run("archives", store.root, "--json")), strict=True):
+        standing, key = worth[item["key"]]
+        fingerprint = key.public().fingerprint if key else ""
+        assert (item["standing"], item["signer"]) == (standing, fingerprint)
+        assert item["series"] == (fingerprint if standing == "proven" else "")
+        assert f" {standing} " in row
+        assert fingerprint[:17] in row
+
+
+def test_archives_that_nobody_accepted_has_signed_count_for_nothing_and_stay(run: Run, store: LocalStore) -> None:
+    made = [add(store, NOW - days * DAY) for days in (1, 2)]
+    others = [add(store, NOW, sign=SigningKey.generate()), add(store, NOW - 3 * DAY, sign=None)]
+    done = run("prune", store.root, "--keep-last", "1", "--apply", "--json")
+    assert as_json(done)["deleted"] == [made[1]]
+    assert "2 archives in there/notes do not count (1 stranger, 1 unsigned)" in done.stderr
+    assert "--unsigned" in done.stderr
+    listed = as_json(run("prune", store.root, "--unsigned", "--json"))
+    assert {item["key"] for item in listed["unsigned"]} == set(others)
+    assert keys(store) >= set(others)
+    assert set(as_json(run("prune", store.root, "--unsigned", "--apply", "--json"))["deleted"]) == set(others)
+    assert keys(store) == {made[0], f"{made[0]}.json"}
+    run("prune", store.root, "--unsigned", code=3)
+
+
+def test_copying_a_store_leaves_what_nobody_accepted_has_signed_unless_it_is_named(
+    run: Run, store: LocalStore, second: LocalStore
+) -> None:
+    stated, other = add(store, NOW), add(store, NOW - DAY, sign=None)
+    run("copy", store.root, second.root)
+    assert keys(second) == {stated, f"{stated}.json"}
+    run("copy", store.root / other, second.root)
+    (item,) = [item for item in as_json(run("archives", second.root, "--json")) if item["key"] == other]
+    assert item["standing"] == "unsigned"
 
 
 def test_verifying_a_file_that_is_in_no_store_leaves_no_record(run: Run, tmp_path: Path, store: LocalStore) -> None:

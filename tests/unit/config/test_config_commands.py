@@ -70,9 +70,10 @@ def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_the_file(run: 
     configure(tmp_path, WRONG)
     found = problems(run("check", "--json", code=1))
     expected = [
-        "unknown setting recipient", "a recipient cannot be read", "no allowed signer", "no time zone Mars/Base",
-        "cannot read", "/nowhere is no directory", "s3:/backups is no store's URL", "no lock mode forever",
-        "unknown rule keep_dayly", "no store dsk", "'25' is no hour", "cannot read /nonexistent", "NOWHERE", "Apprise",
+        "unknown setting recipient", "a recipient cannot be read", "is not a valid allowed signer",
+        "no time zone Mars/Base", "cannot read", "/nowhere is no directory", "s3:/backups is no store's URL",
+        "no lock mode forever", "unknown rule keep_dayly", "no store dsk", "'25' is no hour",
+        "cannot read /nonexistent", "NOWHERE", "Apprise",
     ]  # fmt: skip
     assert len(found) == len(expected)
     for message, words in zip(found, expected, strict=True):

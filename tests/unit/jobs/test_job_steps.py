@@ -211,6 +211,35 @@ def test_a_host_without_archives_of_its_own_checks_those_of_others_and_needs_no_
     assert bench.calls()[1] == ["verify", "near/there/notes/latest", "--no-key", "--json"]
 
 
+def test_checks_try_what_accepted_keys_have_signed_and_other_archives_only_where_there_are_no_such(
+    bench: Bench,
+) -> None:
+    def tried(**standings: str) -> list[str]:
+        listed = [{"host": "here", "service": name, "standing": kind} for name, kind in standings.items()]
+        bench.answer({"archives": (json.dumps(listed), "", 0)})
+        bench.run(replace(JOB, task="verify"))
+        return [call[1].split("/")[2] for call in bench.calls()[1:]]
+
+    assert tried(notes="proven", wiki="stated", mail="stranger", shop="unsigned") == ["notes", "wiki"]
+    assert tried(mail="stranger", shop="unsigned") == ["mail", "shop"]
+
+
+def test_what_is_left_of_archives_that_are_gone_is_not_tried(bench: Bench) -> None:
+    listed = [{"host": "here", "service": "notes", "standing": "proven", "missing": True}]
+    bench.answer({"archives": (json.dumps(listed), "", 0)})
+    report = bench.run(replace(JOB, task="verify"))
+    assert [call[0] for call in bench.calls()] == ["archives"]
+    assert not report.ok
+
+
+def test_what_a_backup_says_about_its_archive_is_kept(bench: Bench) -> None:
+    facts = {"archive": "near/x", "archive_id": "0" * 32, "sha256": "a" * 64, "etag": "abc", "bytes": 50}
+    bench.answer({"backup notes": (result(**facts), "", 0)})
+    bench.run(replace(JOB, services=("notes",)))
+    run = bench.history.runs()[0]
+    assert (run.archive_id, run.sha256, run.etag) == ("0" * 32, "a" * 64, "abc")
+
+
 def test_a_store_that_cannot_be_listed_fails_the_job(bench: Bench) -> None:
     bench.answer({"archives": ("", "error: no route", 1)})
     report = bench.run(replace(JOB, task="verify"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import os
 import random
@@ -14,7 +15,9 @@ from typing import NoReturn
 
 import pytest
 
+from drunner_vault.clock import Clock
 from drunner_vault.errors import BadUsage, Interrupted, NotFound, Unavailable
+from drunner_vault.stores.address import Address
 from drunner_vault.stores.faulty import Fault, Faults, FaultyStore
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.memory import MemoryStore
@@ -149,35 +152,49 @@ def test_standard_input_has_no_neighbours_and_no_second_look() -> None:
     with pytest.raises(BadUsage):
         source.ranged()
     with pytest.raises(NotFound):
-        source.beside(".json")
-    assert source.place() is None
+        source.beside(".json", 100)
+    assert source.location() is None
+    assert source.modified() is None
 
 
-def test_what_lies_beside_an_archive_is_found(tmp_path: Path) -> None:
+def test_what_is_beside_an_archive_is_found(tmp_path: Path) -> None:
     local, memory = LocalStore(tmp_path), MemoryStore("far")
     for store in (local, memory):
         put(store, NAME, b"archive")
     sources: tuple[ArchiveSource, ...] = (FileSource(tmp_path / NAME), StoredSource(memory, NAME, 7))
     for source in sources:
         with pytest.raises(NotFound):
-            source.beside(".json")
+            source.beside(".json", 100)
     for store in (local, memory):
         put(store, NAME + ".json", b"sidecar")
     for source in sources:
-        assert source.beside(".json") == b"sidecar"
-    assert sources[1].place() == (memory, NAME)
+        assert source.beside(".json", 100) == b"sidecar"
+        assert source.beside(".json", 4) == b"side"
+        assert source.beside(".json", 0) == b""
 
 
-def test_a_file_is_in_a_store_if_it_has_a_sidecar(tmp_path: Path) -> None:
-    for name in ("bare", "with", ".hidden"):
+def test_where_an_archive_is_can_be_told_of_files_and_of_stores_with_an_address(tmp_path: Path) -> None:
+    memory, address = MemoryStore("far"), Address("s3", "bucket", "")
+    assert StoredSource(memory, NAME, 7, address).location() == (address, NAME)
+    assert StoredSource(memory, NAME, 7).location() is None
+    path = tmp_path / "notes-20260131T030000Z.tar.zst.age"
+    assert FileSource(path).location() == (Address("file", "", str(tmp_path)), path.name)
+    assert FileSource(tmp_path / ".hidden").location() is None
+
+
+def test_a_file_has_appeared_in_a_store_if_it_has_a_sidecar(tmp_path: Path) -> None:
+    for name in ("bare", "with", "with.json"):
         (tmp_path / name).write_text("x")
-    for name in ("with.json", ".hidden.json"):
-        (tmp_path / name).write_text("x")
-    assert FileSource(tmp_path / "bare").place() is None
-    assert FileSource(tmp_path / ".hidden").place() is None
-    place = FileSource(tmp_path / "with").place()
-    assert place is not None
-    assert place[0].read(place[1], 0, 9) == b"x"
+        os.utime(tmp_path / name, (1_769_828_400, 1_769_828_400))
+    assert FileSource(tmp_path / "bare").modified() is None
+    assert FileSource(tmp_path / "with").modified() == dt.datetime(2026, 1, 31, 3, tzinfo=dt.UTC)
+
+
+def test_an_object_has_appeared_when_its_store_says_so() -> None:
+    moment = dt.datetime(2026, 1, 31, 3, tzinfo=dt.UTC)
+    store = MemoryStore(clock=Clock(now=lambda: moment))
+    put(store, NAME, b"archive")
+    assert StoredSource(store, NAME, 7).modified() == moment
 
 
 def test_a_file_that_is_not_there_is_said_not_to_be(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From what a person names to the archive that is meant, in a directory and in a store that is none."""
+"""From what an operator names to the archive that is meant, in a directory and in other stores."""
 
 from __future__ import annotations
 
@@ -7,16 +7,38 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from support.catalogs import DAY, NOW, Watched, add, key_of, sealed
+from support.catalogs import (
+    DAY,
+    HOST,
+    HOST_KEY,
+    HOUR,
+    NOW,
+    Watched,
+    add,
+    add_record,
+    identify,
+    key_of,
+    sealed,
+    sidecar_of,
+    sidecar_v1,
+    signers,
+    trusting,
+)
 
-from drunner_vault.catalog.records import RecordKind, add_record
+from drunner_vault.catalog.catalog import CatalogReader
+from drunner_vault.catalog.identity import IDENTITY_KEY
+from drunner_vault.catalog.records import RecordKind
+from drunner_vault.catalog.signers import HostSigners
 from drunner_vault.errors import AccessDenied, BadUsage, NotFound, StorageError
+from drunner_vault.signing import SigningKey
 from drunner_vault.stores.address import Address
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.sources import ArchiveSource, PipeSource
-from drunner_vault.stores.store import Store, StoredObject
+from drunner_vault.stores.store import Store, StoredObject, put
 from drunner_vault.workflows.archives.finding import find_archive, find_to_restore, is_one_archive
 from drunner_vault.workflows.archives.places import Places
+
+STRANGER, SECOND = SigningKey.generate(), SigningKey.generate()
 
 
 class Below:
@@ -41,12 +63,13 @@ class Below:
 
 @dataclass
 class World:
-    """Places in which one store is known. at: how a person names something in it."""
+    """Places in which one store is known. at: how an operator names something in it. trust: whose signatures count."""
 
     store: Store
     places: Places
     at: Callable[[str], str]
     notices: list[str] = field(default_factory=list)
+    trust: list[HostSigners] = field(default_factory=list)
 
     def found(self, text: str) -> str:
         """The key of what is found by a text."""
@@ -63,16 +86,21 @@ def relative(source: ArchiveSource) -> str:
 
 def make_world(kind: str, root: Path) -> World:
     notices: list[str] = []
+    trust = [signers(trusting((HOST_KEY, HOST), (HOST_KEY, "a"), (HOST_KEY, "b")))]
+
+    def reader() -> CatalogReader:
+        return CatalogReader(trust[-1], NOW)
+
     if kind in ("path", "url"):
         local = LocalStore(root)
-        places = Places({}, lambda address: LocalStore(Path(address.path)), lambda: NOW, notices.append)
+        places = Places({}, lambda address: LocalStore(Path(address.path)), lambda: NOW, notices.append, reader)
         start = str(root) if kind == "path" else f"file://{root}"
-        return World(local, places, lambda text: f"{start}/{text}".rstrip("/"), notices)
+        return World(local, places, lambda text: f"{start}/{text}".rstrip("/"), notices, trust)
     memory = Watched()
     named = {"offsite": Address("s3", "bucket", "")}
-    places = Places(named, lambda address: Below(memory, address.path), lambda: NOW, notices.append)  # type: ignore[arg-type, return-value]
+    places = Places(named, lambda address: Below(memory, address.path), lambda: NOW, notices.append, reader)  # type: ignore[arg-type, return-value]
     start = "s3://bucket" if kind == "s3" else "offsite"
-    return World(memory, places, lambda text: f"{start}/{text}".rstrip("/"), notices)
+    return World(memory, places, lambda text: f"{start}/{text}".rstrip("/"), notices, trust)
 
 
 @pytest.fixture(params=["path", "url", "s3", "named"])
@@ -159,25 +187,122 @@ def test_an_archive_that_is_not_there_is_said_not_to_be(world: World) -> None:
         pass
 
 
-def test_the_newest_passes_over_what_is_not_complete_and_says_so(world: World) -> None:
-    well = add(world.store, NOW - 4 * DAY)
-    cut = add(world.store, NOW - 2 * DAY, sidecar=False, data=sealed()[:-1])
+def test_the_newest_intact_one_is_found_and_newer_ones_are_announced(world: World) -> None:
+    good = add(world.store, NOW - 6 * DAY)
+    unsigned = add(world.store, NOW - 5 * DAY, sidecar=False)
+    strange = add(world.store, NOW - 4 * DAY, sign=STRANGER)
+    stated = add(world.store, NOW - 3 * DAY, sidecar=False)
+    put(world.store, stated + ".json", sidecar_of(sealed(), stated, store="6" * 32))
     damaged = add(world.store, NOW - DAY)
-    add_record(world.store, damaged, RecordKind.DAMAGED, NOW, {})
+    add_record(world.store, damaged, RecordKind.DAMAGED, NOW)
     ahead = add(world.store, NOW + 50 * DAY)
-    assert world.found("latest") == well
+    assert world.found("latest") == good
     said = "\n".join(world.notices)
-    assert len(world.notices) == 3
-    for key, why in ((cut, "cut short"), (damaged, "found damaged"), (ahead, "in the future")):
-        line = next(line for line in world.notices if key.rpartition("/")[2] in line)
+    assert len(world.notices) == 5
+    for key, why in (
+        (unsigned, "it has no sidecar"),
+        (strange, "whose key does not count for there"),
+        (stated, "it was signed for another store"),
+        (damaged, "found damaged"),
+        (ahead, "in the future"),
+    ):
+        line = next(line for line in world.notices if line.startswith(key.rpartition("/")[2]))
+        assert "is newer, and ignored: " in line
         assert why in line, said
 
 
-def test_where_nothing_is_complete_that_is_said(world: World) -> None:
-    add(world.store, NOW, sidecar=False, data=sealed()[:-1])
-    with pytest.raises(StorageError, match=r"none of the archives .* is complete: .*cut short") as told:
+def test_many_newer_archives_are_announced_in_few_lines(world: World) -> None:
+    good = add(world.store, NOW - DAY)
+    for number in range(12):
+        add(world.store, NOW - number * HOUR, sidecar=False)
+    assert world.found("latest") == good
+    assert len(world.notices) == 9
+    assert world.notices[-1] == "4 further newer archives are ignored"
+
+
+def test_without_a_proven_archive_the_newest_stated_one_is_found(world: World) -> None:
+    for days in (1, 2):
+        key = add(world.store, NOW - days * DAY, sidecar=False)
+        put(world.store, key + ".json", sidecar_of(sealed(), key, store="6" * 32))
+    add(world.store, NOW, sidecar=False)
+    assert world.found("latest") == key_of(NOW - DAY)
+
+
+def test_where_nothing_is_intact_that_is_reported(world: World) -> None:
+    key = add(world.store, NOW)
+    add_record(world.store, key, RecordKind.DAMAGED, NOW)
+    with pytest.raises(StorageError, match=r"none of the archives .* is complete: .*found damaged") as told:
         world.restored("", "notes")
     assert not isinstance(told.value, NotFound)
+
+
+# Whose archives are meant
+
+
+def test_an_own_archive_is_found_among_those_of_other_accepted_keys(world: World) -> None:
+    own = add(world.store, NOW - DAY, sign=SECOND)
+    add(world.store, NOW)
+    world.trust.append(signers(trusting((HOST_KEY, HOST)), SECOND, HOST))
+    assert world.found("latest") == own
+
+
+def test_where_two_accepted_keys_have_signed_it_is_not_clear_which_is_the_newest(world: World) -> None:
+    one, two = add(world.store, NOW - DAY, sign=SECOND), add(world.store, NOW)
+    world.trust.append(signers(trusting((HOST_KEY, HOST), (SECOND, HOST))))
+    with pytest.raises(BadUsage, match="2 accepted keys have signed archives of there/notes") as told:
+        world.found("latest")
+    for key, signer in ((one, SECOND), (two, HOST_KEY)):
+        assert f"{key} by {signer.public().fingerprint}" in told.value.message
+    assert "recovery kit" in told.value.hint
+    assert told.value.hint.endswith(f"/{two}")
+    assert world.found(one) == one, "a name needs no choice"
+
+
+def test_of_a_host_of_which_no_key_is_known_the_only_signers_newest_is_found(world: World) -> None:
+    world.trust.append(signers([]))
+    add(world.store, NOW - DAY)
+    newest = add(world.store, NOW)
+    assert world.found("latest") == newest
+    assert world.notices == [
+        f"{newest.rpartition('/')[2]} is signed by {HOST_KEY.public().fingerprint}, who is not trusted on this host"
+    ]
+    junk = add(world.store, NOW + HOUR, sidecar=False)
+    with pytest.raises(BadUsage, match="no accepted key has signed an archive of there/notes") as told:
+        world.found("latest")
+    assert f"{junk} by nobody, {newest} by {HOST_KEY.public().fingerprint}" in told.value.message
+
+
+def test_of_a_host_whose_key_is_known_nothing_else_is_found(world: World) -> None:
+    add(world.store, NOW, sign=STRANGER)
+    with pytest.raises(BadUsage, match="no accepted key has signed"):
+        world.found("latest")
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+def test_a_directory_that_is_not_a_store_and_holds_nothing_signed_is_chosen_from_by_name(
+    sidecar: bool, world: World
+) -> None:
+    for moment in (NOW, NOW - DAY):
+        key = key_of(moment)
+        put(world.store, key, sealed())
+        if sidecar:
+            put(world.store, key + ".json", sidecar_v1(sealed(), key))
+    assert world.found("latest") == key_of(NOW)
+    name = key_of(NOW).rpartition("/")[2]
+    assert world.notices == [f"{name} was chosen by its name: nothing in its directory is signed"]
+    identify(world.store)
+    with pytest.raises(BadUsage, match="no accepted key has signed"):
+        world.found("latest")
+
+
+def test_archives_that_nobody_accepted_has_signed_do_not_make_a_choice_ambiguous(world: World) -> None:
+    key = add(world.store, NOW)
+    add(world.store, NOW, "wiki", sign=STRANGER)
+    add(world.store, NOW, host="other", sign=STRANGER)
+    put(world.store, f"zz/{key}", sealed())
+    for place in ("latest", "there/latest"):
+        assert world.found(place) == key
+    assert world.restored("", "notes")[0] == key
 
 
 def test_other_services_sidecars_are_not_read_to_restore_one() -> None:
@@ -185,25 +310,54 @@ def test_other_services_sidecars_are_not_read_to_restore_one() -> None:
     assert isinstance(world.store, Watched)
     add(world.store, NOW)
     add(world.store, NOW, "wiki")
+    world.store.reads.clear()
     world.restored("", "notes")
     assert not [key for key in world.store.reads if "wiki" in key]
 
 
-def test_a_place_may_be_used_above_which_nothing_is_allowed() -> None:
-    world = make_world("s3", Path())
-    add(world.store, NOW)
+def fenced(world: World, *readable: str) -> Places:
+    """Places for a login that may use nothing above `there` but these keys."""
 
     class Fenced(Below):
-        def stat(self, key: str) -> StoredObject:
-            if self.name == "s3://bucket":
+        def _check(self, key: str) -> None:
+            if self.name == "s3://bucket" and key not in readable:
                 raise AccessDenied("not up here")
+
+        def read(self, key: str, offset: int, length: int) -> bytes:
+            self._check(key)
+            return super().read(key, offset, length)
+
+        def stat(self, key: str) -> StoredObject:
+            self._check(key)
             return super().stat(key)
 
-    fenced = Places({}, lambda address: Fenced(world.store, address.path), lambda: NOW, print)  # type: ignore[arg-type, return-value]
-    source, _ = find_to_restore(fenced, "s3://bucket/there", "notes")
-    assert source.name.endswith(key_of(NOW).removeprefix("there/"))
+        def list(self, prefix: str = ""):  # type: ignore[no-untyped-def]
+            if not prefix.startswith("there"):
+                self._check(prefix)
+            return super().list(prefix)
+
+    return replace(world.places, open=lambda address: Fenced(world.store, address.path))  # type: ignore[arg-type, return-value]
+
+
+def test_a_place_may_be_used_above_which_little_is_allowed() -> None:
+    world = make_world("s3", Path())
+    keys = [key_of(NOW), key_of(NOW) + ".json"]
+    add(world.store, NOW)
+    places = fenced(world, IDENTITY_KEY, *keys)
+    source, _ = find_to_restore(places, "s3://bucket/there", "notes")
+    assert source.name == f"s3://bucket/{key_of(NOW)}"
     with pytest.raises(AccessDenied):
-        find_to_restore(fenced, f"s3://bucket/{key_of(NOW).rpartition('/')[2]}", None)
+        find_to_restore(fenced(world), f"s3://bucket/{key_of(NOW).rpartition('/')[2]}", None)
+
+
+def test_where_the_root_of_the_store_cannot_be_seen_an_archive_has_to_be_named() -> None:
+    world = make_world("s3", Path())
+    key = add(world.store, NOW)
+    places = fenced(world)
+    with pytest.raises(BadUsage, match="no accepted key has signed") as told:
+        find_to_restore(places, "s3://bucket/there", "notes")
+    assert told.value.hint.endswith(f"s3://bucket/{key}")
+    assert find_archive(places, f"s3://bucket/{key}").name == f"s3://bucket/{key}"
 
 
 @pytest.mark.parametrize("name", [".backups", "back\\ups", "latest.d"])

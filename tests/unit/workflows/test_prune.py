@@ -1,42 +1,91 @@
-"""Pruning: nothing is deleted without a reason, and never the last good archive of a service."""
+"""Pruning: nothing is deleted without a reason, and never the last good archive of a series."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.catalogs import DAY, HOUR, NOW, Hands, NoLocks, Watched, add, daily, dump, key_of, keys, sealed
+from support.catalogs import (
+    DAY,
+    HOST,
+    HOST_KEY,
+    HOUR,
+    NOW,
+    Hands,
+    NoLocks,
+    Watched,
+    add,
+    add_record,
+    archives,
+    catalog,
+    daily,
+    dump,
+    key_of,
+    keys,
+    root_of,
+    sealed,
+    sidecar_of,
+    sidecar_v1,
+    signers,
+    trusting,
+)
 
-from drunner_vault.catalog.catalog import Archive, archives, newest
-from drunner_vault.catalog.records import RecordKind, add_record
-from drunner_vault.errors import NotFound
+from drunner_vault.archive import Head
+from drunner_vault.catalog.archive import Archive, Standing
+from drunner_vault.catalog.catalog import Catalog, newest
+from drunner_vault.catalog.records import RecordKind
+from drunner_vault.catalog.signers import HostSigners
+from drunner_vault.errors import NotFound, StorageError
 from drunner_vault.policy import Retention, Span
+from drunner_vault.signing import SigningKey
 from drunner_vault.stores.faulty import Fault, Faults, FaultyStore
-from drunner_vault.stores.store import Leftover, Store
+from drunner_vault.stores.memory import MemoryStore
+from drunner_vault.stores.store import Leftover, Store, StoredObject, put
 from drunner_vault.workflows.archives.prune import (
     PrunePlan,
     PruneReport,
-    ServicePlan,
+    Verdict,
     accept,
     carry_out,
     dead_leftovers,
-    plan_services,
+    delete_unsigned,
+    plan_prune,
+    plan_unsigned,
 )
 
-KEEP_TWO = Retention(keep_last=2)
+KEEP_ONE, KEEP_TWO = Retention(keep_last=1), Retention(keep_last=2)
 DAILY = Retention(keep_daily=3)
 LARGE = 200_000
+STRANGER = SigningKey.generate()
+HOSTS = signers(trusting((HOST_KEY, HOST), (HOST_KEY, "a"), (HOST_KEY, "b")))
 
 
-def planned(store: Store, retention: Retention, now: dt.datetime = NOW) -> PrunePlan:
-    return PrunePlan(plan_services(archives(store), retention, now, dt.UTC, can_lock=store.can_lock))
+def planned(store: Store, retention: Retention, now: dt.datetime = NOW, by: HostSigners | None = None) -> PrunePlan:
+    by = replace(by or HOSTS, now=now)
+    return plan_prune(catalog(store, by=by, now=now), retention, now, dt.UTC)
+
+
+def execute(store: Store, plan: PrunePlan, now: dt.datetime = NOW, faults: Faults | None = None) -> PruneReport:
+    root = root_of(store)
+    if faults:
+        root = replace(root, store=FaultyStore(store, faults))
+    return carry_out(root, plan, now, HOST_KEY.sign)
 
 
 def prune(store: Store, retention: Retention, now: dt.datetime = NOW) -> PruneReport:
-    return carry_out(store, planned(store, retention, now), now)
+    return execute(store, planned(store, retention, now), now)
+
+
+def verdicts(plan: PrunePlan) -> list[Verdict]:
+    return [verdict for service in plan.services for verdict in service.verdicts]
+
+
+def doomed(plan: PrunePlan) -> set[str]:
+    return {verdict.archive.key for verdict in verdicts(plan) if not verdict.keep}
 
 
 def left(store: Store) -> list[int]:
@@ -51,19 +100,24 @@ def test_a_plan_changes_nothing() -> None:
     add(store, NOW - 20 * DAY, data=sealed(LARGE))
     before = dump(store)
     plan = planned(store, KEEP_TWO)
-    assert len(list(plan.doomed())) == 8
+    assert len(doomed(plan)) == 8
     assert dump(store) == before
     assert store.deletes == []
 
 
-def test_what_no_rule_keeps_goes_the_oldest_first_and_every_sidecar_before_its_archive() -> None:
+def test_what_no_rule_keeps_goes_the_oldest_first_and_every_sidecar_after_its_archive() -> None:
     store = NoLocks()
     made = [add(store, moment) for moment in daily(range(5))]
-    add_record(store, made[4], RecordKind.VERIFIED, NOW, {})
+    record = add_record(store, made[4], RecordKind.VERIFIED, NOW)
+    put(store, made[4] + ".signed-20260301T000000Z.json", b"junk")
     report = prune(store, KEEP_TWO)
     assert report.deleted == [made[4], made[3], made[2]]
-    assert store.deletes[:2] == [made[4] + ".json", made[4]]
-    assert "verified" in store.deletes[2]
+    assert store.deletes[:4] == [
+        made[4],
+        record,
+        made[4] + ".signed-20260301T000000Z.json",
+        made[4] + ".json",
+    ]
     assert left(store) == [0, 1]
     assert keys(store) == {key + suffix for key in made[:2] for suffix in ("", ".json")}
     assert prune(store, KEEP_TWO) == PruneReport()
@@ -74,23 +128,121 @@ def test_services_and_hosts_are_pruned_each_by_itself() -> None:
     for host, service in (("a", "notes"), ("b", "notes"), ("a", "wiki")):
         for moment in daily(range(3)):
             add(store, moment, service, host)
-    prune(store, Retention(keep_last=1))
+    prune(store, KEEP_ONE)
     assert {item.group for item in archives(store)} == {("a", "notes"), ("b", "notes"), ("a", "wiki")}
     assert left(store) == [0, 0, 0]
 
 
-def test_only_complete_archives_have_a_place() -> None:
+def test_only_intact_archives_have_a_place() -> None:
     store = NoLocks()
-    add(store, NOW, data=sealed()[:-1], sidecar=False)
-    well = add(store, NOW - DAY)
-    add(store, NOW - 2 * DAY)
-    add(store, NOW - 3 * DAY, data=sealed()[:-1], sidecar=False)
-    prune(store, Retention(keep_last=1))
-    assert left(store) == [0, 1]
-    assert archives(store)[1].key == well
+    damaged = add(store, NOW)
+    good = add(store, NOW - DAY)
+    gone = add(store, NOW - 2 * DAY)
+    add_record(store, damaged, RecordKind.DAMAGED, NOW)
+    assert prune(store, KEEP_ONE).deleted == [gone]
+    assert {item.key for item in archives(store)} == {damaged, good}
+    assert planned(store, KEEP_ONE).services[0].verdicts[0].reasons == (
+        "last 1 of 1",
+        "the newest good one is never deleted",
+        "it was found damaged on 2026-03-01",
+    )
 
 
-# (days ago, complete, grown, in the future, locked, suspect, accepted, damaged)
+def test_damage_never_makes_an_archive_go_sooner() -> None:
+    store = NoLocks()
+    made = [add(store, moment) for moment in daily(range(9))]
+    for key in made[1:7]:
+        add_record(store, key, RecordKind.DAMAGED, NOW)
+    kept = Retention(keep_last=7)
+    assert prune(store, kept).deleted == [], "the six stay, and those that take their places stay too"
+    add(store, NOW + HOUR)
+    for key in made[:1]:
+        add_record(store, key, RecordKind.DAMAGED, NOW)
+    assert prune(store, kept, NOW + HOUR).deleted == [made[6]]
+
+
+def test_an_archive_that_only_the_history_knows_takes_nobodys_place() -> None:
+    store = NoLocks()
+
+    def adopted(head: Head) -> Head:
+        return replace(head, basis="history")
+
+    later_that_day = [add(store, NOW - number * DAY, head=adopted) for number in range(5)]
+    written = [add(store, NOW - number * DAY - HOUR) for number in range(5)]
+    assert doomed(planned(store, DAILY)) == {later_that_day[3], later_that_day[4], written[3], written[4]}
+    unadopted = NoLocks()
+    for number in range(5):
+        add(unadopted, NOW - number * DAY - HOUR)
+    assert doomed(planned(unadopted, DAILY)) == set(written[3:])
+
+
+def test_an_archive_made_by_a_clock_that_was_behind_does_not_count_and_stays() -> None:
+    store = NoLocks()
+    for number in (2, 1):
+        add(store, NOW - number * DAY)
+    behind = add(
+        store, dt.datetime(1980, 1, 1, tzinfo=dt.UTC), head=lambda head: replace(head, after="2026-02-28T12:00:00Z")
+    )
+    same = add(store, NOW, head=lambda head: replace(head, after="2026-03-01T12:00:00Z"))
+    plan = planned(store, KEEP_ONE)
+    assert doomed(plan) == {key_of(NOW - 2 * DAY)}
+    reasons = {verdict.archive.key: verdict.reasons for verdict in verdicts(plan)}
+    assert reasons[behind] == (
+        "does not count: its clock was behind, as it was made after one of 2026-02-28 12:00:00Z",
+    )
+    assert "its clock was behind" in reasons[same][0]
+
+
+def test_only_proven_archives_count_and_are_deleted() -> None:
+    store = NoLocks()
+    proven = [add(store, NOW - number * DAY) for number in range(3)]
+    add(store, NOW + HOUR, sidecar=False)
+    add(store, NOW + 2 * HOUR, sign=STRANGER)
+    add(store, NOW + 3 * HOUR, sign=None)
+    version_1 = add(store, NOW + 4 * HOUR, sidecar=False)
+    put(store, version_1 + ".json", sidecar_v1(sealed(), version_1))
+    stated = add(store, NOW + 5 * HOUR, sidecar=False)
+    put(store, stated + ".json", sidecar_of(sealed(), stated, store="6" * 32, etag=store.stat(stated).etag))
+    misplaced = add(store, NOW + 6 * HOUR, sidecar=False)
+    put(store, misplaced + ".json", sidecar_of(sealed(), proven[0], etag=store.stat(misplaced).etag))
+    store.overwrite(add(store, NOW + 7 * HOUR), sealed())
+    plan = planned(store, KEEP_ONE, NOW + DAY)
+    assert doomed(plan) == {proven[1], proven[2]}
+    assert {verdict.archive.key for verdict in verdicts(plan)} == set(proven)
+    (others,) = plan.others
+    assert (others.host, others.service, others.count, others.bytes) == ("there", "notes", 7, 7 * len(sealed()))
+    assert others.describe() == (
+        "7 archives in there/notes do not count (1 misplaced, 1 overwritten, 1 stated, 1 stranger, 3 unsigned)"
+    )
+    assert len(execute(store, plan).deleted) == 2
+    assert len(archives(store)) == 8
+
+
+def test_each_signer_of_a_directory_has_a_series_of_their_own() -> None:
+    store, other = NoLocks(), SigningKey.generate()
+    for number in range(3):
+        add(store, NOW - number * DAY)
+        add(store, NOW - number * DAY - HOUR, sign=other)
+    by = signers(trusting((HOST_KEY, HOST), (other, HOST)))
+    plan = planned(store, KEEP_ONE, by=by)
+    assert {service.signer for service in plan.services} == {HOST_KEY.public().fingerprint, other.public().fingerprint}
+    assert doomed(plan) == {key_of(NOW - days * DAY - hours * HOUR) for days in (1, 2) for hours in (0, 1)}
+
+
+def test_a_directory_that_holds_unknown_names_is_frozen_and_others_are_not() -> None:
+    store = NoLocks()
+    for number in range(3):
+        add(store, NOW - number * DAY)
+        add(store, NOW - number * DAY, "wiki")
+    put(store, "there/notes/notes-20260131T030000Z.tar.zst.age.delta", b"x")
+    plan = planned(store, KEEP_ONE)
+    assert doomed(plan) == {key_of(NOW - DAY, "wiki"), key_of(NOW - 2 * DAY, "wiki")}
+    assert plan.services[0].held.startswith("it holds what this program does not know: ")
+    reasons = plan.services[0].verdicts[1].reasons
+    assert reasons == (f"frozen, because {plan.services[0].held}; else: no rule keeps it",)
+
+
+# (days ago, intact, size, locked, suspect, accepted, not only known from the history)
 CATALOGUES = st.lists(
     st.tuples(
         st.integers(-3, 40),
@@ -104,30 +256,31 @@ CATALOGUES = st.lists(
     max_size=12,
     unique_by=lambda item: item[0],
 )
-RULES = st.sampled_from(
-    [KEEP_TWO, DAILY, Retention(keep_last=1), Retention(keep_within=Span(days=3)), Retention(keep_weekly=2)]
-)
+RULES = st.sampled_from([KEEP_TWO, DAILY, KEEP_ONE, Retention(keep_within=Span(days=3)), Retention(keep_weekly=2)])
 
 
 def catalogue(chosen: Sequence[tuple[int, bool, int, bool, bool, bool, bool]]) -> list[Archive]:
     made = []
-    for days, complete, size, locked, suspect, accepted, sidecar in chosen:
+    for days, complete, size, locked, suspect, accepted, written in chosen:
         created = NOW - days * DAY
         made.append(
             Archive(
                 key=key_of(created),
-                name=key_of(created).rpartition("/")[2],
                 host="there",
                 service="notes",
                 created=created,
                 modified=created,
                 size=size,
-                has_sidecar=sidecar,
-                fault="" if complete else "it is cut",
+                standing=Standing.PROVEN,
+                series=HOST_KEY.public(),
+                basis="written" if written else "history",
+                has_sidecar=True,
+                damaged=None if complete else created,
+                fault="" if complete else "it was found damaged",
                 locked_until=NOW + 5 * DAY if locked else None,
                 suspect=created if suspect else None,
                 accepted=created + HOUR if accepted else None,
-                keys=(key_of(created),),
+                objects=(StoredObject(key_of(created), size, created),),
             )
         )
     return made
@@ -139,24 +292,36 @@ def test_whatever_there_is_the_newest_good_one_stays_and_nothing_locked_goes(
     chosen: Sequence[tuple[int, bool, int, bool, bool, bool, bool]], retention: Retention, can_lock: bool
 ) -> None:
     found = catalogue(chosen)
-    plan = PrunePlan(plan_services(found, retention, NOW, dt.UTC, can_lock=can_lock))
-    doomed = {item.key for item in plan.doomed()}
+    store = MemoryStore() if can_lock else NoLocks()
+    plan = plan_prune(Catalog(root_of(store), HOSTS, tuple(found)), retention, NOW, dt.UTC)
+    going = doomed(plan)
     good = [item for item in found if item.complete and item.created <= NOW]
     if good:
-        assert newest(good, NOW).key not in doomed  # type: ignore[union-attr]
-    else:
-        assert not doomed
-    assert not [item for item in found if item.key in doomed and (item.locked_until or item.created > NOW)]
-    verdicts = [verdict for service in plan.services for verdict in service.verdicts]
-    assert {verdict.archive.key for verdict in verdicts} == {item.key for item in found}
-    assert all(verdict.reasons for verdict in verdicts)
-    assert not (doomed and plan.services[0].frozen)
-    for verdict in verdicts:
+        assert newest(good, NOW).key not in going  # type: ignore[union-attr]
+    assert not [item for item in found if item.key in going and (item.locked_until or item.created > NOW)]
+    assert {verdict.archive.key for verdict in verdicts(plan)} == {item.key for item in found}
+    assert all(verdict.reasons for verdict in verdicts(plan))
+    assert not (going and plan.services[0].frozen)
+    for verdict in verdicts(plan):
         if verdict.lock_until:
             assert can_lock
             assert verdict.keep
             assert NOW < verdict.lock_until <= NOW + 3653 * DAY
             assert verdict.archive.locked_until is None or verdict.archive.locked_until < verdict.lock_until
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(CATALOGUES, RULES)
+def test_damage_never_adds_a_deletion(
+    chosen: Sequence[tuple[int, bool, int, bool, bool, bool, bool]], retention: Retention
+) -> None:
+    found = catalogue(chosen)
+    intact = [replace(item, fault="", damaged=None) for item in found]
+    going, without = (
+        doomed(plan_prune(Catalog(root_of(NoLocks()), HOSTS, tuple(items)), retention, NOW, dt.UTC))
+        for items in (found, intact)
+    )
+    assert going <= without
 
 
 @pytest.mark.parametrize(("usual", "new"), [(LARGE, 0), (0, LARGE)])
@@ -173,7 +338,7 @@ def test_a_service_whose_size_leaps_is_frozen_until_a_person_accepts_it(usual: i
         assert service.frozen is not None
         assert service.frozen.key == key_of(NOW)
     now += HOUR
-    accept(store, planned(store, KEEP_TWO, now).services, "notes", now)
+    accept(root_of(store), planned(store, KEEP_TWO, now).services, "notes", now, HOST_KEY.sign)
     report = prune(store, KEEP_TWO, now)
     assert len(report.deleted) == 18
     assert len(archives(store)) == 2
@@ -183,7 +348,8 @@ def test_what_does_not_count_freezes_nothing() -> None:
     store = NoLocks()
     for moment in daily(range(6, 0, -1)):
         add(store, moment, data=sealed(LARGE))
-    add(store, NOW, data=sealed()[:-1], sidecar=False)
+    add(store, NOW, sidecar=False)
+    add(store, NOW - HOUR, sign=STRANGER)
     add(store, NOW + DAY)
     assert frozen_services(store) == set()
 
@@ -206,7 +372,7 @@ def frozen() -> NoLocks:
 @pytest.mark.parametrize(("which", "thawed"), [("notes", {"a", "b"}), ("a/notes", {"a"}), ("b/notes", {"b"})])
 def test_accepting_names_a_service_or_that_of_one_host(which: str, thawed: set[str], frozen: NoLocks) -> None:
     assert frozen_services(frozen) == {("a", "notes"), ("b", "notes")}
-    accepted = accept(frozen, planned(frozen, KEEP_TWO).services, which, NOW)
+    accepted = accept(root_of(frozen), planned(frozen, KEEP_TWO).services, which, NOW, HOST_KEY.sign)
     assert {item.host for item in accepted} == thawed
     assert {item.created for item in accepted} == {NOW}
     assert {host for host, _ in frozen_services(frozen)} == {"a", "b"} - thawed
@@ -216,20 +382,20 @@ def test_accepting_names_a_service_or_that_of_one_host(which: str, thawed: set[s
 def test_accepting_what_is_not_there_is_refused(which: str, frozen: NoLocks) -> None:
     before = keys(frozen)
     with pytest.raises(NotFound):
-        accept(frozen, planned(frozen, KEEP_TWO).services, which, NOW)
+        accept(root_of(frozen), planned(frozen, KEEP_TWO).services, which, NOW, HOST_KEY.sign)
     assert keys(frozen) == before
 
 
 def test_what_a_clock_that_ran_ahead_made_does_not_stand_in_for_the_accepted_one(frozen: NoLocks) -> None:
     add(frozen, NOW + 300 * DAY, host="a")
-    accept(frozen, planned(frozen, KEEP_TWO).services, "a/notes", NOW)
+    accept(root_of(frozen), planned(frozen, KEEP_TWO).services, "a/notes", NOW, HOST_KEY.sign)
     assert frozen_services(frozen) == {("b", "notes")}
 
 
 def test_a_service_that_cannot_be_marked_as_frozen_is_reported(frozen: NoLocks) -> None:
     for fault in (Fault.REFUSED, Fault.BEFORE):
         plan = planned(frozen, KEEP_TWO)
-        report = carry_out(FaultyStore(frozen, Faults(1, fault, times=100)), plan, NOW)
+        report = execute(frozen, plan, faults=Faults(1, fault, times=100))
         assert len(report.failed) == 2
         assert all("could not be marked" in failure for failure in report.failed)
 
@@ -238,7 +404,7 @@ def test_what_is_locked_is_never_tried() -> None:
     store = Watched()
     for number, moment in enumerate(daily(range(9))):
         add(store, moment, lock=NOW + DAY if number % 2 else None)
-    report = prune(store, Retention(keep_last=1))
+    report = prune(store, KEEP_ONE)
     assert report.failed == []
     assert {(NOW - item.created).days % 2 for item in archives(store)[1:]} == {1}
     assert set(store.deletes) == {
@@ -276,42 +442,162 @@ def test_a_store_that_cannot_lock_is_not_asked_to() -> None:
     assert prune(store, DAILY) == PruneReport()
 
 
+# Between the listing and the deletion
+
+
+def test_an_archive_that_has_changed_since_the_listing_is_not_deleted() -> None:
+    store = NoLocks()
+    made = [add(store, moment) for moment in daily(range(4))]
+    plan = planned(store, KEEP_ONE)
+    store.overwrite(made[2], sealed())
+    report = execute(store, plan)
+    assert report.deleted == [made[3], made[1]]
+    assert report.failed == [f"{made[2]} was not deleted: {made[2]} has changed meanwhile"]
+    assert {made[2], made[2] + ".json"} <= keys(store)
+
+
+def test_nothing_is_deleted_if_the_newest_that_stays_has_changed() -> None:
+    for change in (lambda store, key: store.delete(key), lambda store, key: store.overwrite(key, sealed())):
+        store = NoLocks()
+        made = [add(store, moment) for moment in daily(range(4))]
+        add(store, NOW, "wiki")
+        add(store, NOW - DAY, "wiki")
+        plan = planned(store, KEEP_ONE)
+        change(store, made[0])
+        report = execute(store, plan)
+        assert report.deleted == [key_of(NOW - DAY, "wiki")]
+        assert report.failed == [f"nothing of there/notes was deleted: {made[0]}, the newest, has changed"]
+        assert set(made[1:]) <= keys(store)
+
+
+def test_without_etags_a_change_is_seen_by_size_and_time() -> None:
+    hands = Hands(NOW - DAY)
+    store = Watched(hands.clock, etags=False)
+    made = [add(store, moment) for moment in daily(range(4))]
+    plan = planned(store, KEEP_ONE)
+    hands.moment = NOW
+    store.overwrite(made[2], sealed())
+    assert execute(store, plan).deleted == [made[3], made[1]]
+
+
+def test_an_archive_that_somebody_else_has_deleted_counts_as_deleted() -> None:
+    store = NoLocks()
+    made = [add(store, moment) for moment in daily(range(3))]
+    plan = planned(store, KEEP_ONE)
+    for suffix in ("", ".json"):
+        store.delete(made[2] + suffix)
+    assert execute(store, plan) == PruneReport(deleted=[made[2], made[1]])
+
+
+# Sidecars and records without their archive
+
+
+def test_sidecars_without_their_archive_go_after_30_days() -> None:
+    hands = Hands(NOW - 31 * DAY)
+    store = NoLocks(hands.clock)
+    old = add(store, NOW - 90 * DAY)
+    record = add_record(store, old, RecordKind.VERIFIED, NOW - 31 * DAY)
+    stranger = add(store, NOW - 91 * DAY, sign=STRANGER)
+    hands.moment = NOW - 29 * DAY
+    young = add(store, NOW - 92 * DAY)
+    add(store, NOW)
+    for key in (old, stranger, young):
+        store.delete(key)
+    plan = planned(store, Retention())
+    assert [item.key for item in plan.orphans] == [old]
+    store.deletes.clear()
+    assert execute(store, plan).removed == [old]
+    assert store.deletes == [record, old + ".json"]
+
+
+def test_a_fresh_record_keeps_a_sidecar_without_its_archive() -> None:
+    hands = Hands(NOW - 31 * DAY)
+    store = NoLocks(hands.clock)
+    old = add(store, NOW - 90 * DAY)
+    hands.moment = NOW
+    add_record(store, old, RecordKind.VERIFIED, NOW - DAY)
+    store.delete(old)
+    assert planned(store, Retention()).orphans == ()
+
+
+def test_in_a_frozen_directory_sidecars_without_their_archive_stay() -> None:
+    store = NoLocks(Hands(NOW - 31 * DAY).clock)
+    store.delete(add(store, NOW - 90 * DAY))
+    put(store, "there/notes/notes-20260131T030000Z.delta", b"x")
+    assert planned(store, Retention()).orphans == ()
+
+
+# Archives that do not count
+
+
+def test_unsigned_archives_are_deleted_only_when_that_is_asked_for() -> None:
+    store = NoLocks()
+    proven = add(store, NOW)
+    junk = add(store, NOW - HOUR, sidecar=False)
+    strange = add(store, NOW - 2 * HOUR, sign=STRANGER)
+    known = add(store, NOW - 3 * HOUR, sign=None)
+    overwritten = add(store, NOW - 4 * HOUR)
+    later = add(store, NOW - 5 * HOUR, head=lambda head: replace(head, features=("delta",)))
+    elsewhere = f"zz/{key_of(NOW)}"
+    put(store, elsewhere, sealed())
+    store.overwrite(overwritten, sealed())
+    plan = plan_unsigned(catalog(store), lambda item: item.key == known)
+    assert {item.key for item in plan.doomed} == {junk, strange, elsewhere}
+    kept = {item.key: why for item, why in plan.kept}
+    assert set(kept) == {known, overwritten, later}
+    assert "archives --adopt" in kept[known]
+    assert "was overwritten" in kept[overwritten]
+    report = delete_unsigned(store, plan)
+    assert set(report.deleted) == {junk, strange, elsewhere}
+    assert not any(key.startswith((junk, strange, elsewhere)) for key in keys(store))
+    assert {proven, known, overwritten, later} <= keys(store)
+
+
+def test_sidecars_without_their_archive_are_not_listed_as_unsigned_archives() -> None:
+    store = NoLocks()
+    store.delete(add(store, NOW))
+    plan = plan_unsigned(catalog(store), lambda _: False)
+    assert (plan.doomed, plan.kept) == ((), ())
+
+
+# Failures
+
+
 def well_stocked() -> NoLocks:
-    """Two services with much to delete: some of it damaged, cut, verified, or only half there."""
+    """Two services with much to delete: some of it damaged, verified, or only half there."""
     store = NoLocks()
     for service in ("notes", "wiki"):
         for moment in daily(range(6)):
             key = add(store, moment, service)
-        add_record(store, key, RecordKind.VERIFIED, NOW, {})
-        add(store, NOW - 3 * DAY - HOUR, service, data=sealed()[:-1])
+        add_record(store, key, RecordKind.VERIFIED, NOW)
+        add(store, NOW - 3 * DAY - HOUR, service, sidecar=False)
         store.delete(add(store, NOW - 3 * DAY - 2 * HOUR, service))
         damaged = add(store, NOW - 4 * DAY - HOUR, service)
-        add_record(store, damaged, RecordKind.DAMAGED, NOW, {})
+        add_record(store, damaged, RecordKind.DAMAGED, NOW)
     return store
 
 
 def newest_keys(store: Store) -> set[str]:
-    found = archives(store)
+    found = [item for item in archives(store) if item.is_proven]
     groups = {item.group for item in found}
     best = [newest([item for item in found if item.group == group], NOW) for group in groups]
     return {item.key for item in best if item}
 
 
 def test_whichever_call_fails_the_newest_stay_and_the_next_prune_finishes() -> None:
-    finished, counting = well_stocked(), Faults()
-    plan = planned(finished, KEEP_TWO)
-    carry_out(FaultyStore(finished, counting), plan, NOW)
+    finished, counting, much_later = well_stocked(), Faults(), NOW + 40 * DAY
+    best = newest_keys(finished)
+    execute(finished, planned(finished, KEEP_TWO), faults=counting)
+    prune(finished, KEEP_TWO, much_later)
     assert counting.calls > 20
     cases = 0
     for fault in Fault:
         for number in range(1, counting.calls + 1):
             store = well_stocked()
-            best = newest_keys(store)
-            report = carry_out(FaultyStore(store, Faults(number, fault)), planned(store, KEEP_TWO), NOW)
+            report = execute(store, planned(store, KEEP_TWO), faults=Faults(number, fault))
             assert len(report.failed) in ((1,) if fault is not Fault.DEAD else range(1, 99))
             assert newest_keys(store) == best
-            assert all(item.complete for item in archives(store) if item.key in best)
-            assert prune(store, KEEP_TWO).failed == []
+            assert prune(store, KEEP_TWO, much_later).failed == []
             assert keys(store) == keys(finished)
             cases += 1
     assert cases == counting.calls * len(Fault)
@@ -374,8 +660,7 @@ def test_dead_uploads_are_removed_and_what_cannot_be_is_reported() -> None:
     store = Watched(hands.clock)
     leftovers(store, hands, ("a/b/one", 2 * DAY), ("a/b/two", 2 * DAY))
     found: tuple[Leftover, ...] = tuple(dead_leftovers(store, NOW, lambda *_: False))
-    services: tuple[ServicePlan, ...] = ()
-    report = carry_out(FaultyStore(store, Faults(1, Fault.REFUSED)), PrunePlan(services, found), NOW)
+    report = execute(store, PrunePlan((), leftovers=found), faults=Faults(1, Fault.REFUSED))
     assert report.removed == ["a/b/two"]
     assert "a/b/one is still there" in report.failed[0]
     assert [item.key for item in store.leftovers()] == ["a/b/one"]

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from support.archives import make, some_files
-from support.catalogs import DAY, HOUR, IDENTITY, NOW, NoLocks, Watched, add, clear, key_of, keys, sealed
+from support.catalogs import (
+    DAY,
+    HOST,
+    HOST_KEY,
+    HOUR,
+    IDENTITY,
+    NOW,
+    NoLocks,
+    Watched,
+    add,
+    add_record,
+    catalog,
+    clear,
+    key_of,
+    keys,
+    sealed,
+)
 
 from drunner_vault.age import HybridIdentity, Identity, ScryptIdentity, ScryptRecipient, X25519Identity
 from drunner_vault.archive import WriterOptions
-from drunner_vault.catalog.catalog import archives
+from drunner_vault.catalog.catalog import Catalog
+from drunner_vault.catalog.records import RecordKind, parse_record, split_record
 from drunner_vault.clock import Clock
 from drunner_vault.errors import NoKey, Unavailable
+from drunner_vault.signing import SigningKey
 from drunner_vault.stores.faulty import Faults, FaultyStore
 from drunner_vault.stores.local import LocalStore
 from drunner_vault.stores.readonly import ReadOnlyStore
@@ -30,13 +47,22 @@ MINE = str(IDENTITY.recipient())[:SHOWN]
 
 @pytest.fixture
 def trust(tmp_path: Path) -> Trust:
-    return Trust(tmp_path / "etc", "there")
+    """A host that trusts the signer of the archives."""
+    trust = Trust(tmp_path / "etc", "here")
+    for host in (HOST, "elsewhere"):
+        trust.add(HOST_KEY.public().allowed_line(host))
+    return trust
+
+
+def listed(store: Store, trust: Trust) -> Catalog:
+    return catalog(store, by=trust.host_signers(NOW))
 
 
 def tried(
     store: Store, trust: Trust, offered: Sequence[Identity] = (IDENTITY,), *, full: bool = False, **wanted: object
 ) -> RehearsalReport:
-    return rehearse(store, Wanted(**wanted), offered, trust, CLOCK, Silent(), full=full)  # type: ignore[arg-type]
+    found = listed(store, trust)
+    return rehearse(found, Wanted(**wanted), offered, trust, CLOCK, Silent(), full=full)  # type: ignore[arg-type]
 
 
 def only(report: RehearsalReport) -> Rehearsal:
@@ -65,7 +91,9 @@ def test_the_newest_of_every_service_is_opened_and_only_that(trust: Trust) -> No
     ]
     assert not report.failed
     assert all((item.checked, item.by, item.recorded) == ("index", (MINE,), True) for item in report.services)
-    assert {item.key for item in archives(store) if item.rehearsed} == {item.archive for item in report.services}
+    assert {item.key for item in listed(store, trust).archives if item.rehearsed} == {
+        item.archive for item in report.services
+    }
 
 
 def test_what_was_opened_and_by_which_key_stands_beside_the_archive(trust: Trust) -> None:
@@ -73,8 +101,10 @@ def test_what_was_opened_and_by_which_key_stands_beside_the_archive(trust: Trust
     key = add(store, NOW)
     tried(store, trust)
     (record,) = keys(store) - {key, f"{key}.json"}
-    said = json.loads(store.read(record, 0, 1 << 20))
-    assert (said["kind"], said["checked"], said["by"]) == ("rehearsed", "index", [MINE])
+    statement = split_record(store.read(record, 0, 1 << 20))
+    said = parse_record(statement.line)
+    assert (said.kind, said.details) == (RecordKind.REHEARSED, {"checked": "index", "by": [MINE]})
+    assert statement.signer() == trust.signing_key().public()
 
 
 def test_a_key_that_opens_nothing_fails_every_service_and_changes_nothing(trust: Trust) -> None:
@@ -138,19 +168,19 @@ def test_what_is_damaged_where_recovery_begins_is_found(trust: Trust, place: str
 
 
 def test_damage_in_the_middle_is_found_by_reading_all_and_remembered(trust: Trust) -> None:
-    store = Watched()
+    store = Watched(etags=False)
     add(store, NOW, data=sealed(3_000_000))
     spoil(store, NOW, len(sealed(3_000_000)) // 2)
     assert only(tried(store, trust)).problem == ""
     assert only(tried(store, trust, full=True)).problem
-    assert archives(store)[0].damaged is not None
+    assert listed(store, trust).archives[0].damaged == NOW
 
 
 def test_reading_all_of_it_counts_as_verifying(trust: Trust) -> None:
     store = Watched()
     add(store, NOW)
     assert only(tried(store, trust, full=True)).checked == "everything"
-    (item,) = archives(store)
+    (item,) = listed(store, trust).archives
     assert (item.verified, item.rehearsed) == (NOW, NOW)
 
 
@@ -162,17 +192,45 @@ def test_little_of_a_large_archive_is_read(trust: Trust) -> None:
     assert store.fetched < 1_000_000
 
 
-def test_an_incomplete_newest_is_passed_over_and_that_is_said(trust: Trust) -> None:
+def test_what_is_newer_and_does_not_count_is_passed_over_and_that_is_said(trust: Trust) -> None:
     store = Watched()
     add(store, NOW - DAY)
-    add(store, NOW, data=sealed()[:-1], sidecar=False)
+    cut = add(store, NOW - 3 * HOUR, data=sealed()[:-1], sidecar=False)
+    unsigned = add(store, NOW - 2 * HOUR, sign=None)
+    stranger = add(store, NOW - HOUR, sign=SigningKey.generate())
+    damaged = add(store, NOW)
+    add_record(store, damaged, RecordKind.DAMAGED, NOW)
     item = only(tried(store, trust))
-    assert item.archive == key_of(NOW - DAY)
-    assert item.passed_over[0].endswith("it is cut short: no finished archive has this size")
-    store.delete(key_of(NOW - DAY))
-    store.delete(f"{key_of(NOW - DAY)}.json")
-    none = [item for item in tried(store, trust).failed if item.service == "notes"]
-    assert "complete" in none[0].problem
+    assert (item.archive, item.problem) == (key_of(NOW - DAY), "")
+    said = dict(text.split(": ", 1) for text in item.passed_over)
+    assert said.keys() == {key.rpartition("/")[2] for key in (cut, unsigned, stranger, damaged)}
+    assert [said[key.rpartition("/")[2]].partition(" by ")[0] for key in (cut, unsigned, stranger, damaged)] == [
+        "it is cut short: no finished archive has this size",
+        "its sidecar is not signed",
+        "it is signed",
+        f"it was found damaged on {NOW:%Y-%m-%d}",
+    ]
+
+
+def test_a_service_none_of_whose_archives_is_complete_would_not_come_back(trust: Trust) -> None:
+    store = Watched()
+    key = add(store, NOW)
+    add_record(store, key, RecordKind.DAMAGED, NOW)
+    assert only(tried(store, trust)).problem.startswith("none of the archives of there/notes is complete")
+
+
+@pytest.mark.parametrize("sign", [None, SigningKey.generate()], ids=["unsigned", "stranger"])
+def test_a_service_of_which_no_accepted_key_has_signed_anything_would_not_come_back(
+    trust: Trust, sign: SigningKey | None
+) -> None:
+    store = Watched()
+    key = add(store, NOW, sign=sign)
+    item = only(tried(store, trust))
+    signer = sign.public().fingerprint if sign else "nobody"
+    assert "no accepted key has signed an archive of there/notes" in item.problem
+    assert f"{key} by {signer}" in item.problem
+    assert "key trust" in item.hint
+    assert keys(store) == {key, f"{key}.json"}
 
 
 def test_an_archive_from_the_future_is_passed_over_and_that_is_said(trust: Trust) -> None:
@@ -246,4 +304,4 @@ def test_a_directory_is_rehearsed_like_any_store(trust: Trust, tmp_path: Path) -
     store = LocalStore(tmp_path / "store")
     add(store, NOW)
     assert only(tried(store, trust)).recorded
-    assert archives(store)[0].rehearsed == NOW
+    assert listed(store, trust).archives[0].rehearsed == NOW

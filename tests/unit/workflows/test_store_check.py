@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,12 +90,20 @@ class Short(Without):
         return super().read(key, offset, min(length, 1 << 20))
 
 
+class Mistaken(Without):
+    """Shows another ETag than the upload has returned."""
+
+    def stat(self, key: str) -> StoredObject:
+        return replace(super().stat(key), etag="another")
+
+
 @pytest.mark.parametrize(
     ("store", "broken"),
     [
         (Overwriting(), {"once"}),
         (Forgetful(), {"listing", "names", "at once"}),
         (Short(), {"whole", "large", "at once"}),
+        (Mistaken(), {"etags"}),
     ],
 )
 def test_a_promise_that_is_not_kept_is_named(store: Store, broken: set[str]) -> None:
