@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from drunner_vault.durable import new_file
+from drunner_vault.errors import AlreadyExists, StorageError
 from drunner_vault.stores.store import StoredObject
 
 _MAC = 32  # bytes, before the data of an entry
@@ -31,11 +34,11 @@ class ObjectCache:
     A cache that cannot be used is no reason to fail: it then keeps nothing.
     """
 
-    def __init__(self, path: Path | None, secret: bytes = b"") -> None:
-        """path: of the SQLite file, made with its directory when something is first kept; None for no cache. secret: of
-        this host, for the MAC."""
+    def __init__(self, path: Path | None) -> None:
+        """path: of the SQLite file, made with its directory when something is first kept; None for no cache. The key of
+        the MAC is beside it."""
         self._path = path
-        self._secret = secret
+        self._secret = b""
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._added = 0
@@ -108,6 +111,7 @@ class ObjectCache:
             self._path.chmod(0o600)
             self._added = self._path.stat().st_size
             self._connection.execute(_SCHEMA)
+            self._secret = self._secret or _secret(self._path.with_suffix(".key"))
         return self._connection
 
     @contextlib.contextmanager
@@ -116,3 +120,13 @@ class ObjectCache:
             yield
         except (sqlite3.Error, OSError):
             self._path, self._connection = None, None
+
+
+def _secret(path: Path) -> bytes:
+    """The key in a file, which is made if it is not there. Raises OSError."""
+    try:
+        with contextlib.suppress(AlreadyExists), new_file(path) as stream:
+            stream.write(secrets.token_bytes(_MAC))
+    except StorageError as error:
+        raise OSError(error.message) from error
+    return path.read_bytes()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from drunner_vault.archive.sidecar import (
     FORMAT,
     HEAD_LIMIT,
+    HISTORY,
     KINDS,
     VERSION,
     Head,
@@ -61,7 +62,8 @@ class HeadEvidence:
     """What the sidecars of an archive prove.
 
     head: the best that was found, None if none can be read. signer: who signed it, if the signature is valid. why: for
-    people. document: the key of the sidecar.
+    people. document: the key of the sidecar. by_place: the head's own signature does not count any more, since its key
+    was retired; it does because a key that is not retired has signed the place.
     """
 
     standing: Standing
@@ -69,6 +71,7 @@ class HeadEvidence:
     head: Head | None = None
     signer: SignerKey | None = None
     document: str = ""
+    by_place: bool = False
 
 
 @dataclass
@@ -96,11 +99,16 @@ def judge_sidecars(objects: ArchiveObjects, read: Read, rules: Rules) -> HeadEvi
             found = _judge(objects, item, read(item, HEAD_LIMIT), rules)
         except NotFound:
             continue
-        if best is None or _RANK[found.standing] < _RANK[best.standing]:
+        if best is None or _rank(found) < _rank(best):
             best = replace(found, document=item.key)
-        if best.standing is Standing.PROVEN:
+        if best.standing is Standing.PROVEN and not best.by_place:
             break
     return best or HeadEvidence(Standing.UNSIGNED, "it has no sidecar")
+
+
+def _rank(found: HeadEvidence) -> tuple[int, bool]:
+    """The best is the least. What a thief of a retired key could have signed comes after what nobody else could."""
+    return _RANK[found.standing], found.by_place
 
 
 _RANK = {
@@ -124,15 +132,17 @@ def judge_records(objects: ArchiveObjects, head: Head, read: Read, rules: Rules)
     """Return what accepted records say about an archive whose head is accepted."""
     found = RecordEvidence()
     for kind, items in _by_kind(objects, rules.now).items():
-        for name, item in items[:MOST_READ]:
-            record = _accepted_record(objects, name, item, head, read, rules)
-            if record is not None:
-                found.latest[kind] = record
-                found.seen = found.seen or kind is RecordKind.VERIFIED
-                break
-        else:
-            if len(items) >= MOST_READ:
-                found.hidden.append(kind)
+        judged = (_accepted_record(objects, name, item, head, read, rules) for name, item in items[:MOST_READ])
+        record = next(filter(None, judged), None)
+        if record is None and len(items) >= MOST_READ:
+            found.hidden.append(kind)
+            # those that appeared first: nobody who came later can have added them
+            first = sorted(items[MOST_READ:], key=lambda pair: pair[1].modified)[:MOST_READ]
+            early = (_accepted_record(objects, name, item, head, read, rules) for name, item in first)
+            record = max(filter(None, early), key=lambda record: record.at, default=None)
+        if record is not None:
+            found.latest[kind] = record
+            found.seen = found.seen or kind is RecordKind.VERIFIED
     return found
 
 
@@ -160,7 +170,10 @@ def _judge(objects: ArchiveObjects, item: StoredObject, data: bytes, rules: Rule
     if signer is None:
         return HeadEvidence(Standing.UNSIGNED, "its sidecar is not signed", start.head)
     standing, why = _standing(objects, item, start, signer, rules)
-    return HeadEvidence(standing, why, start.head, signer)
+    appeared = (objects.archive.modified if objects.archive else item.modified, item.modified)
+    by_place = not rules.signers.accepts(signer, start.head.host, *appeared)
+    head = replace(start.head, basis=HISTORY) if by_place else start.head
+    return HeadEvidence(standing, why, head, signer, by_place=by_place)
 
 
 def _judge_later(objects: ArchiveObjects, item: StoredObject, data: bytes, rules: Rules) -> HeadEvidence:

@@ -28,10 +28,11 @@ class Selected:
 
 
 def groups_of(found: Iterable[Archive]) -> list[Directory]:
-    """Return the workloads that archives are of. If any are accepted, only those: others cannot make a choice
-    ambiguous."""
+    """Return the workloads that archives are of: of those with proven archives if there are any, else of those with
+    stated ones. Others cannot make a choice ambiguous."""
     items = list(found)
-    accepted = {item.group for item in items if item.is_stated}
+    proven = {item.group for item in items if item.is_proven}
+    accepted = proven or {item.group for item in items if item.is_stated}
     return sorted(
         accepted
         or {item.group for item in items if item.standing is not Standing.MISPLACED}

@@ -66,7 +66,7 @@ def command(
         with going_on(output, alone=store is not None) as went:
             plan, report = _prune(name, keep, apply, service, host, accepted, output)
             documents.append(_document(name, plan, report))
-            _show(plan, output)
+            _show(name, plan, output)
             code = max(code, _alarms(name, plan, report))
             changed = changed or not apply or any(asdict(report).values()) or bool(accepted)
         if went.error:
@@ -165,7 +165,7 @@ def _leftovers(store: Store, output: Output) -> list[Leftover]:
         return []
 
 
-def _show(plan: PrunePlan, output: Output) -> None:
+def _show(store: str, plan: PrunePlan, output: Output) -> None:
     rows = []
     for service in plan.services:
         for verdict in service.verdicts:
@@ -190,7 +190,9 @@ def _show(plan: PrunePlan, output: Output) -> None:
         rows.append(("delete", "-", "-", when, size(leftover.size), "-", f"a dead upload of {leftover.key}"))
     output.table(_HEADER, rows)
     for others in plan.others:
-        output.notice(one_line(f"kept: {others.describe()}, {size(others.bytes)}; see: prune STORE --unsigned"))
+        output.notice(
+            one_line(f"kept: {others.describe()}, {size(others.bytes)}; see: drunner-vault prune {store} --unsigned")
+        )
 
 
 def _alarms(store: str, plan: PrunePlan, report: PruneReport) -> int:

@@ -73,10 +73,9 @@ def catalog_reader(environment: Mapping[str, str]) -> CatalogReader:
     from drunner_vault.catalog.cache import ObjectCache
     from drunner_vault.catalog.catalog import CatalogReader
 
-    now, trusted = SYSTEM_CLOCK.now(), trust(environment)
-    secret = trusted.cache_secret() if os.geteuid() == 0 else b""
-    cache = ObjectCache(vault_directory(environment) / "objects.sqlite" if secret else None, secret)
-    return CatalogReader(trusted.host_signers(now), now, cache)
+    now = SYSTEM_CLOCK.now()
+    path = vault_directory(environment) / "objects.sqlite" if os.geteuid() == 0 else None
+    return CatalogReader(trust(environment).host_signers(now), now, ObjectCache(path))
 
 
 def address_text(environment: Mapping[str, str], address: Address) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hmac
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,14 +101,6 @@ class Trust:
         retired = min((line.valid_before for line in lines if line.valid_before), default=None)
         trusted = bool(lines) and all(line.is_valid(appeared) for line in lines)
         return Sender(key, host, trusted, trusted and any(line.names(host) for line in lines), retired)
-
-    def cache_secret(self) -> bytes:
-        """Return what this host authenticates its caches with; empty if it has no key, or it may not be read."""
-        with contextlib.suppress(AccessDenied):
-            own = self._own_key()
-            if own is not None:
-                return hmac.digest(own.encode(), b"drunner-vault object cache", "sha256")
-        return b""
 
     def host_signers(self, now: dt.datetime) -> HostSigners:
         """Return whose signatures count for which host. Raises BadKey."""

@@ -360,7 +360,7 @@ def test_a_damaged_record_is_not_hidden_by_newer_junk(victim: Victim, hiding: in
     done = victim.run("prune", "main", code=1 if frozen else 0)
     assert ("is frozen" in done.stderr) is frozen
     assert victim.doomed() == (set() if frozen else {nights[0]})
-    assert bool(victim.archives()[nights[3]]["damaged"]) is not frozen
+    assert victim.archives()[nights[3]]["damaged"], "what appeared before the junk is still found"
 
 
 def test_good_news_from_the_future_does_not_count(victim: Victim) -> None:
@@ -443,14 +443,19 @@ def test_a_key_that_was_changed_keeps_one_series(victim: Victim) -> None:
     assert victim.run("health").returncode == 0
 
 
+def retired_an_hour_ago(victim: Victim) -> None:
+    """The host's old key was retired before the thief comes."""
+    path = victim.directory / "etc" / "allowed_signers"
+    text = path.read_text()
+    stamp = text.split('valid-before="')[1][:14]
+    retired = dt.datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
+    path.write_text(text.replace(stamp, f"{retired - HOUR:%Y%m%d%H%M%S}"))
+
+
 def test_a_retired_key_signs_nothing_any_more(victim: Victim) -> None:
     old = victim.key
     victim.run("key", "rotate", code=0)
-    text = (victim.directory / "etc" / "allowed_signers").read_text()
-    stamp = text.split('valid-before="')[1][:14]
-    retired = dt.datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
-    moved = text.replace(stamp, f"{retired - HOUR:%Y%m%d%H%M%S}")  # the thief comes an hour later
-    (victim.directory / "etc" / "allowed_signers").write_text(moved)
+    retired_an_hour_ago(victim)
     victim.key = SigningKey.parse((victim.directory / "etc" / "signing_key").read_bytes(), "key")
     nights = victim.nights()
     for key in nights:  # back-dated by their names, and added now
@@ -462,6 +467,23 @@ def test_a_retired_key_signs_nothing_any_more(victim: Victim) -> None:
         )
     seen = victim.observe()
     assert_nothing_gained(victim, nights, seen, said={"archives": "retired", "prune": "stranger"})
+
+
+def test_the_thief_of_a_retired_key_does_not_change_what_is_said_of_a_copy(on_disk: Victim) -> None:
+    """A copy's place is by the new key, and may be put below another head by the old one."""
+    old = on_disk.key
+    night = on_disk.backup(NOW - 2 * DAY)
+    on_disk.run("key", "rotate", code=0)
+    retired_an_hour_ago(on_disk)
+    on_disk.run("copy", "main", "second", code=0)
+    second = Place(on_disk.second, str(on_disk.second.root))
+    genuine = lines_of(second.read(f"{night}.json"))
+    head = replace(head_of(sealed(), night), after="2026-01-01T00:00:00Z", id="f" * 32)
+    forged = lines_of(sidecar_of(sealed(), night, sign=old, head=head))
+    second.add(signed_key(night, NOW), b"".join([*forged[:2], *genuine[2:4], forged[4]]))
+    (item,) = json.loads(on_disk.run("archives", "second", "--json", code=0).stdout)
+    assert item["standing"] == "proven"
+    assert item["basis"] == "history", "it takes no place from others"
 
 
 def test_copies_that_the_new_key_made_of_archives_by_the_retired_one_are_proven(on_disk: Victim) -> None:
@@ -480,7 +502,7 @@ def test_health_reports_archives_with_this_hosts_key_that_its_history_does_not_k
     store, etag = read_identity(victim.place.store), victim.place.store.stat(forged).etag
     victim.place.add(f"{forged}.json", sidecar_of(data, forged, sign=victim.key, store=store, etag=etag))
     done = victim.run("health", code=1)
-    assert "bear this host's key" in done.stdout
+    assert "bears this host's key" in done.stdout
     assert forged in done.stdout
 
 

@@ -34,6 +34,7 @@ from drunner_vault.clock import Clock, isoformat
 from drunner_vault.errors import AlreadyExists, ArchiveError, BadUsage, DamagedArchive, NotFound
 from drunner_vault.stores.sources import ArchiveSource, StoredSource
 from drunner_vault.stores.store import finishing, is_key
+from drunner_vault.text import plural
 from drunner_vault.workflows.archives.finding import stored
 from drunner_vault.workflows.archives.recording import Located, sidecar_of
 from drunner_vault.workflows.into_store import put_sidecar
@@ -173,7 +174,7 @@ def _skipped(chosen: Sequence[Archive]) -> list[str]:
         if not item.is_stated and not item.missing:
             groups.setdefault(item.group, []).append(item)
     return [
-        f"not copied: {len(items)} archives of {host}/{service} that no accepted key has signed for it, "
+        f"not copied: {plural(len(items), 'archive')} of {host}/{service} that no accepted key has signed for it, "
         f"first {items[0].name} ({items[0].standing.value}: {items[0].why})"
         for (host, service), items in sorted(groups.items())
     ]

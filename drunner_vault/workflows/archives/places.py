@@ -67,7 +67,7 @@ class Places:
 
         Raises StoreChanged if it is not the store that this host knows, StorageError.
         """
-        found, problem = self._find(address)
+        found, problem = self._find(address, strict=True)
         if problem:
             raise problem
         self._remember(found)
@@ -111,12 +111,12 @@ class Places:
         """Return the archives in a directory of a store. Raises StorageError."""
         return self.reader().read(root, service, host)
 
-    def _find(self, address: Address) -> tuple[StoreRoot, StoreChanged | None]:
-        """The root of a place, and what is wrong with its identity."""
+    def _find(self, address: Address, *, strict: bool = False) -> tuple[StoreRoot, StoreChanged | None]:
+        """The root of a place, and what is wrong with its identity. strict: see `_read`."""
         nearest: StoreRoot | None = None
         for place, prefix in _upwards(address) if not self._is_named(address) else ((address, ""),):
             try:
-                found = replace(self._read(place), prefix=prefix)
+                found = replace(self._read(place, strict=strict), prefix=prefix)
             except StorageError:
                 if nearest is None:
                     raise
@@ -134,7 +134,8 @@ class Places:
         named = self.named.get(address.store)
         return named is not None and named.path == address.path
 
-    def _read(self, address: Address) -> StoreRoot:
+    def _read(self, address: Address, *, strict: bool = False) -> StoreRoot:
+        """A store with its identity. strict: raise BadIdentity, which stops neither backups nor restores."""
         from drunner_vault.catalog.identity import BadIdentity, StoreRoot, read_identity
 
         store = self.open(address)
@@ -143,7 +144,7 @@ class Places:
         except AccessDenied:  # a login that may only add
             return StoreRoot(store, "", address, readable=False)
         except BadIdentity as error:  # somebody has added it before the store had one: that stops no backup
-            if self._is_known(address):
+            if strict or self._is_known(address):
                 raise
             self.notice(f"{error.message}; nothing is proven in this store")
             return StoreRoot(store, "", address, readable=False)

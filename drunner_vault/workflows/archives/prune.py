@@ -21,6 +21,7 @@ from drunner_vault.errors import NotFound, StorageError
 from drunner_vault.policy import LONGEST, Candidate, Decision, Retention, Sized, Suspicion, decide, suspicion
 from drunner_vault.signing import SignerKey
 from drunner_vault.stores.store import Leftover, Store, StoredObject
+from drunner_vault.text import plural
 from drunner_vault.workflows.archives.recording import record_of
 
 _WORTH_LOCKING = dt.timedelta(minutes=1)
@@ -73,7 +74,8 @@ class Others:
         """Return it in words."""
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.standings.items()))
         where = f"{self.host}/{self.service}" if self.host else self.service
-        return f"{self.count} archives in {where} do not count ({kinds})"
+        verb = "does" if self.count == 1 else "do"
+        return f"{plural(self.count, 'archive')} in {where} {verb} not count ({kinds})"
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ class PruneReport:
 def plan_prune(catalog: Catalog, retention: Retention, now: dt.datetime, tz: dt.tzinfo) -> PrunePlan:
     """Return what retention makes of a store's archives. Pure."""
     can_lock = catalog.root.store.can_lock
+    held = {**_overwritten_suspects(catalog.archives), **catalog.frozen}
     services = [
-        _plan_series(items, retention, now, tz, can_lock=can_lock, held=catalog.frozen.get(directory, ""))
+        _plan_series(items, retention, now, tz, can_lock=can_lock, held=held.get(directory, ""))
         for (directory, _), items in by_series(catalog.archives).items()
     ]
     services.sort(key=lambda plan: (plan.host, plan.service, plan.signer))
@@ -112,6 +115,15 @@ def plan_prune(catalog: Catalog, retention: Retention, now: dt.datetime, tz: dt.
         if item.missing and item.series is not None and item.group not in catalog.frozen and _is_orphaned(item, now)
     )
     return PrunePlan(tuple(services), orphans, others_of(catalog.archives))
+
+
+def _overwritten_suspects(found: Iterable[Archive]) -> dict[Directory, str]:
+    """The directories in which a suspicious archive was overwritten: that does not end a freeze."""
+    return {
+        item.group: f"{item.name}, whose size was suspicious, was overwritten"
+        for item in found
+        if item.standing is Standing.OVERWRITTEN and _sized(item).flagged
+    }
 
 
 def by_series(found: Iterable[Archive]) -> dict[tuple[Directory, SignerKey], list[Archive]]:

@@ -19,6 +19,7 @@ from drunner_vault.clock import isoformat
 from drunner_vault.config import JobSettings
 from drunner_vault.errors import VaultError
 from drunner_vault.policy import Schedule
+from drunner_vault.text import plural
 from drunner_vault.workflows.archives.adopt import HostMemory
 from drunner_vault.workflows.archives.prune import others_of
 from drunner_vault.workflows.unattended.alarms import Problem
@@ -288,13 +289,15 @@ def _examine_store(store: str, catalog: Catalog, memory: HostMemory | None, repo
     others = [item for item in catalog.archives if not item.is_proven and not item.missing]
     adoptable = tuple(item for item in others if item.standing in _ADOPTABLE and memory and memory.lists(item))
     if adoptable:
-        text = f"{len(adoptable)} archives in {store} are not signed, so retention does not count them: "
+        verb, them = ("is", "it") if len(adoptable) == 1 else ("are", "them")
+        text = f"{plural(len(adoptable), 'archive')} in {store} {verb} not signed, so retention does not count {them}: "
         report.problems.append(Problem("unsigned", f"{text}type: drunner-vault archives {store} --adopt", store=store))
     unknown = [item for item in own if _signed_by_own_key(item, catalog) and memory and not memory.knows(item)]
     if unknown:
+        bear, be = ("bears", "is") if len(unknown) == 1 else ("bear", "are")
         text = (
-            f"{len(unknown)} archives in {store}, first {unknown[0].key}, bear this host's key and are not in its "
-            "history: the key was stolen, the machine was cloned, or the history was lost"
+            f"{plural(len(unknown), 'archive')} in {store}, first {unknown[0].key}, {bear} this host's key and {be} "
+            "not in its history: the key was stolen, the machine was cloned, or the history was lost"
         )
         report.problems.append(Problem("key", text, store=store))
     report.notices += _notices(store, catalog, [item for item in others if item not in adoptable])
@@ -314,7 +317,8 @@ def _signed_by_own_key(item: Archive, catalog: Catalog) -> bool:
 
 def _notices(store: str, catalog: Catalog, others: Sequence[Archive]) -> Iterator[Notice]:
     for group in others_of(others):
-        text = f"{store}: {group.describe()}, {group.bytes} bytes; see: drunner-vault prune {store} --unsigned"
+        amount = plural(group.bytes, "byte")
+        text = f"{store}: {group.describe()}, {amount}; see: drunner-vault prune {store} --unsigned"
         yield Notice("others", text, store, group.count, group.bytes)
     signers: dict[Directory, set[str]] = {}
     for item in catalog.archives:

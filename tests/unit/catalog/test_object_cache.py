@@ -259,9 +259,6 @@ def test_a_poisoned_sidecar_proves_nothing_and_deletes_nothing(path: Path, how: 
         listed(store, path)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="a damaged record that is poisoned in the cache is dropped: entries have no MAC"
-)
 @pytest.mark.parametrize("kind", [RecordKind.DAMAGED, RecordKind.VERIFIED])
 @pytest.mark.parametrize("data", [b"junk", b""])
 def test_a_poisoned_record_changes_no_decision(path: Path, kind: RecordKind, data: bytes) -> None:
@@ -272,7 +269,6 @@ def test_a_poisoned_record_changes_no_decision(path: Path, kind: RecordKind, dat
     assert doomed(listed(store, path)) == doomed(honest)
 
 
-@pytest.mark.xfail(strict=False, reason="read_one and read_newest leave a transaction open")
 def test_a_cache_is_free_for_other_commands_once_something_was_looked_up(path: Path) -> None:
     store = stocked()
     reader = CatalogReader(OWN, NOW, ObjectCache(path))

@@ -120,7 +120,7 @@ def test_signers_are_listed_with_what_they_are_good_for(run: Run, tmp_path: Path
     [
         "fingerprint",
         "line",
-        pytest.param("settings", marks=pytest.mark.xfail(strict=False, reason="retire again exits 0 for such a line")),
+        "settings",
     ],
 )
 def test_a_key_is_retired_once_wherever_its_line_is(run: Run, tmp_path: Path, there: Trust, by: str) -> None:

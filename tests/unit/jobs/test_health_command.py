@@ -144,7 +144,7 @@ def test_an_archive_with_this_hosts_key_that_it_does_not_know_is_a_problem_until
     site.back_up()
     unknown = site.back_up(2 * HOUR, log=False)
     (line,) = site.run("health", code=1).stdout.splitlines()
-    assert line.startswith(f"1 archives in near, first {unknown}, bear this host's key and are not in its history")
+    assert line.startswith(f"1 archive in near, first {unknown}, bears this host's key and is not in its history")
     assert site.run("archives", "near", "--adopt").stdout.startswith(f"{unknown}: adopted by recorded")
     assert site.run("health").stdout == WELL
 

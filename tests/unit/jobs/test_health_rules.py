@@ -284,7 +284,7 @@ def test_archives_with_this_hosts_key_that_its_history_does_not_know_are_a_probl
     forged = archive(NOW - HOUR)
     (problem,) = found(FRESH, forged, known=[FRESH]).problems
     assert (problem.kind, problem.store) == ("key", "near")
-    assert problem.text.startswith(f"1 archives in near, first {forged.key}, bear this host's key")
+    assert problem.text.startswith(f"1 archive in near, first {forged.key}, bears this host's key")
     assert "stolen" in problem.text
 
 
@@ -376,7 +376,6 @@ def test_a_run_settles_what_it_shows_and_health_leaves_what_it_cannot_see(tmp_pa
         assert len(listener.messages()) == 3
 
 
-@pytest.mark.xfail(strict=False, reason="Reporting.after_health does not know the kinds unsigned and key")
 @pytest.mark.parametrize("kind", ["unsigned", "key"])
 def test_what_was_found_in_a_store_is_not_over_because_the_store_cannot_be_read(tmp_path: Path, kind: str) -> None:
     audience, clock = Audience({}, {"nightly": ()}, "here"), Hands().clock

@@ -241,7 +241,6 @@ def test_what_keeps_a_job_from_being_begun_is_told_and_stays_wrong_until_it_is_r
     assert (run.task, run.verdict) == ("job", FAILED)
 
 
-@pytest.mark.xfail(strict=False, reason="health takes an unreadable history for an unreadable store")
 @pytest.mark.parametrize("name", ["history.jsonl", "archives.jsonl"])
 def test_a_history_or_log_that_cannot_be_read_is_a_problem_among_others_and_said_once(site: Site, name: str) -> None:
     site.vault.mkdir(parents=True)

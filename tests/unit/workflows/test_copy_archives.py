@@ -219,7 +219,7 @@ def test_only_archives_that_an_accepted_key_has_signed_are_copied() -> None:
     assert keys(target) == {stated, stated + ".json"}
     assert report.failed == []
     assert len(report.skipped) == 2
-    assert "1 archives of /notes" in report.skipped[0]
+    assert "1 archive of /notes" in report.skipped[0]
     assert "4 archives of there/notes that no accepted key has signed for it" in report.skipped[1]
     assert "(unsigned: it has no sidecar)" in report.skipped[1]
 

@@ -329,7 +329,6 @@ def test_the_newest_that_counts_is_on_the_page_and_not_what_others_added(desk: D
     assert [item.archive for item in kit.stores[0].services] == [key.rpartition("/")[2]]
 
 
-@pytest.mark.xfail(strict=False, reason="by_hand prints no --pattern")
 @pytest.mark.parametrize("principals", ["there", "web*", "a,b", "ssh-ed25519"])
 def test_the_lines_that_trust_signers_are_accepted_by_another_host(desk: Desk, principals: str) -> None:
     line = STRANGER.public().allowed_line(principals)

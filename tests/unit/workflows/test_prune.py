@@ -39,7 +39,7 @@ from drunner_vault.catalog.archive import Archive, Standing
 from drunner_vault.catalog.catalog import Catalog, newest
 from drunner_vault.catalog.records import RecordKind
 from drunner_vault.catalog.signers import HostSigners
-from drunner_vault.errors import NotFound, StorageError
+from drunner_vault.errors import NotFound
 from drunner_vault.policy import Retention, Span
 from drunner_vault.signing import SigningKey
 from drunner_vault.stores.faulty import Fault, Faults, FaultyStore
@@ -664,3 +664,14 @@ def test_dead_uploads_are_removed_and_what_cannot_be_is_reported() -> None:
     assert report.removed == ["a/b/two"]
     assert "a/b/one is still there" in report.failed[0]
     assert [item.key for item in store.leftovers()] == ["a/b/one"]
+
+
+def test_a_freeze_does_not_end_because_the_suspicious_archive_is_overwritten() -> None:
+    store = NoLocks()
+    made = [add(store, moment) for moment in daily(range(6, 0, -1))]
+    add_record(store, made[2], RecordKind.SUSPECT, NOW - HOUR)
+    assert doomed(plan_prune(catalog(store), KEEP_TWO, NOW, dt.UTC)) == set()
+    store.overwrite(made[2], b"x" * len(sealed()))
+    plan = plan_prune(catalog(store), KEEP_TWO, NOW, dt.UTC)
+    assert doomed(plan) == set()
+    assert "was overwritten" in plan.services[0].held

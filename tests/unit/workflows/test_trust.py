@@ -122,7 +122,6 @@ def test_all_lines_of_a_key_are_retired(here: Trust, there: Trust) -> None:
     assert all(line.valid_before == NOW for line in here.signers())
 
 
-@pytest.mark.xfail(strict=False, reason="retire does not see that a line of the settings is retired already")
 def test_a_line_of_the_settings_is_retired_by_a_further_line(there: Trust, tmp_path: Path) -> None:
     public = there.signing_key().public()
     here = Trust(tmp_path / "here", "here", Named((there.signer_line(),), "vault.toml, line 1"))
