@@ -140,6 +140,24 @@ def test_one_that_fails_does_not_stop_the_rest_and_recovery_is_announced(site: S
     assert site.call("health").stdout.startswith("all is well")
 
 
+def test_a_directory_whose_disk_is_not_mounted_gets_no_archive(site: Site) -> None:
+    """The empty directory below the mount takes everything; but it is not the store that was used before."""
+    site.configure()
+    assert site.call("run", "nightly").returncode == 0
+    (site.directory / "near").rename(site.directory / "unmounted")
+    (site.directory / "near").mkdir()
+    done = site.call("run", "nightly")
+    assert done.returncode == 1
+    assert f"{site.directory}/near is not the store that was used before: its identity is missing" in done.stderr
+    assert f"is the disk mounted at {site.directory}/near?" in done.stderr
+    assert list((site.directory / "near").iterdir()) == []
+    assert "not the store that was used before" in site.call("health").stdout
+    (site.directory / "near").rmdir()
+    (site.directory / "unmounted").rename(site.directory / "near")
+    assert site.call("run", "nightly").returncode == 0
+    assert site.call("health").returncode == 0
+
+
 def test_a_store_that_is_gone_raises_alarms_and_an_unreachable_listener_fails_no_backup(site: Site) -> None:
     site.configure('max_age = "1h"')
     assert site.call("run", "nightly").returncode == 0

@@ -121,6 +121,21 @@ def test_of_one_that_is_damaged_the_state_before_is_named(left: Left, fresh: Hos
     assert words(fresh) == {"wiki": "of wiki\n"}
 
 
+def test_where_nobody_is_trusted_junk_beside_the_archives_is_not_chosen(
+    left: Left, other_host: Host, tmp_path: Path
+) -> None:
+    shutil.copytree(left.directory, tmp_path / "store")
+    (tmp_path / "store" / OLD / "wiki" / "wiki-20990101T000000Z.tar.zst").write_bytes(b"junk")
+    place = Left(f"file://{tmp_path}/store", tmp_path / "store", left.key, left.signer)
+    plan = place.rebuild(other_host, "--services", "wiki", "--any-sender", "--dry-run", "--json", check=False)
+    (item,) = json.loads(plan.stdout.splitlines()[-1])["services"]
+    assert (plan.returncode, item["action"]) == (1, "impossible")
+    assert "SHA256:" in item["why"]
+    assert "nobody" in item["why"]
+    other_host.drunner("key", "trust", left.signer)
+    place.rebuild(other_host, "--services", "wiki", "--dry-run")
+
+
 def test_it_goes_on_where_it_was_killed(left: Left, fresh: Host, tmp_path: Path) -> None:
     log = tmp_path / "log"
     env = {"KEEPER_LOG": str(log), "KEEPER_WAIT": "selftest"}

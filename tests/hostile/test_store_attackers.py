@@ -428,6 +428,27 @@ def test_two_machines_of_one_name_are_two_series(on_disk: Victim, tmp_path: Path
     assert other.chosen() == theirs[-1].rpartition("/")[2]
 
 
+def test_a_rebuilt_host_goes_on_with_the_series_of_the_old_one(victim: Victim, tmp_path: Path) -> None:
+    """A new key, and the line of the recovery kit: two series, and one as soon as the old key is retired."""
+    old = victim.nights()[:-1]
+    victim.place.store.delete(key_of(NOW, "notes", HERE))
+    victim.place.store.delete(f"{key_of(NOW, 'notes', HERE)}.json")
+    directory = tmp_path / "rebuilt"
+    directory.mkdir()
+    options = s3_options(victim.place.server) if victim.place.server else ""
+    rebuilt = Victim(directory, victim.place, directory / "second", options)
+    rebuilt.run("key", "trust", victim.key.public().allowed_line(HERE), code=0)
+    assert rebuilt.chosen() == old[-1].rpartition("/")[2]
+    first = rebuilt.backup(NOW)
+    assert rebuilt.chosen() == first.rpartition("/")[2]
+    assert len(rebuilt.planned()["services"]) == 2
+    assert "2 keys have signed archives" in rebuilt.run("health").stderr
+    rebuilt.run("key", "retire", victim.key.public().fingerprint, code=0)
+    (plan,) = rebuilt.planned()["services"]
+    assert {item["key"] for item in plan["archives"]} == {*old, first}
+    assert rebuilt.doomed() == set(old[:2])
+
+
 # Keys that were changed or stolen
 
 
