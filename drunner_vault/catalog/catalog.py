@@ -54,8 +54,8 @@ _ENDS = "ends:"  # before an archive's key: what its ends showed, in the cache
 class Catalog:
     """The archives in a store, or in a directory of it.
 
-    archives: newest first. frozen: directories in which nothing may be deleted, and why. strays: archives outside of
-    HOST/WORKLOAD directories.
+    root: the store, and the directory. signers: by whose signatures it was read. archives: newest first. frozen:
+    directories in which nothing may be deleted, and why.
     """
 
     root: StoreRoot

@@ -14,7 +14,7 @@ from support.crons import cron, missing_cron
 from support.engines import Completed, Host
 from support.keeper import install_keeper, make_key, processes_with, wait_until
 from support.listeners import Listener, listening
-from support.s3servers import Server
+from support.s3servers import Bucket, Server
 
 SETTINGS = """\
 recipients = ["{recipient}"]
@@ -106,9 +106,9 @@ def test_cron_backs_up_prunes_and_tells_and_a_broken_store_is_an_alarm_until_it_
     assert second > first
     assert listener.titles() == []
 
-    client = unattended.server.client()
-    for item in client.list_objects_v2(Bucket="backups")["Contents"]:
-        client.delete_object(Bucket="backups", Key=item["Key"])
+    client, held = unattended.server.client(), Bucket(unattended.server, "backups").objects()
+    for key in held:
+        client.delete_object(Bucket="backups", Key=key)
     client.delete_bucket(Bucket="backups")
     unattended.fire(listener.titles)
     assert "backup of keeper (job nightly) failed" in listener.titles()
@@ -118,6 +118,8 @@ def test_cron_backs_up_prunes_and_tells_and_a_broken_store_is_an_alarm_until_it_
     assert "backup of keeper" in sick.stdout
 
     unattended.server.bucket("backups")
+    for key, data in held.items():  # the same store again: an empty one would be refused
+        client.put_object(Bucket="backups", Key=key, Body=data)
     unattended.fire(lambda: any(title.startswith("resolved: ") for title in listener.titles()))
     assert "resolved: backup of keeper (job nightly) failed" in listener.titles()
     assert len(unattended.archives()) == 1

@@ -26,11 +26,16 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "b" / "large").write_bytes(bytes(3 << 20))
     (tmp_path / "b" / "link").symlink_to("0000")
     os.sync()
-    for path in files(tmp_path):
+    drop(tmp_path)
+    return tmp_path
+
+
+def drop(tree: Path) -> None:
+    """Take all files out of the page cache."""
+    for path in files(tree):
         fd = os.open(path, os.O_RDONLY)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
-    return tmp_path
 
 
 def files(tree: Path) -> Iterator[Path]:
@@ -65,7 +70,12 @@ def read(tree: Path, stop_after: int = 0) -> dict[str, bytes]:
 
 def test_what_comes_from_the_disk_is_the_same_and_does_not_stay_in_the_page_cache(tree: Path) -> None:
     found = read(tree)
-    assert len(cached(tree)) < 140  # of 1,401; the kernel keeps a few that it is still busy with
+    kept = [len(cached(tree))]  # of 1,401
+    while kept[-1] >= 140 and len(kept) < 5:  # the kernel keeps what it is still busy with; a reader would keep all
+        drop(tree)
+        read(tree)
+        kept.append(len(cached(tree)))
+    assert kept[-1] < 140, kept
     assert {name: data for name, data in found.items() if data} == {
         str(path.relative_to(tree)): path.read_bytes() for path in files(tree)
     }
