@@ -13,10 +13,9 @@ import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from drunner_vault.age import MAGIC, Identity, read_outline
+from drunner_vault.age import Identity
 from drunner_vault.archive import ArchiveReader, Head, Rest, Sidecar
 from drunner_vault.archive.sidecar import (
     HISTORY,
@@ -38,8 +37,8 @@ from drunner_vault.clock import Clock, isoformat
 from drunner_vault.errors import ArchiveError, DamagedArchive, KeyProblem, NotFound, StorageError, Unavailable
 from drunner_vault.hoststate.archive_log import ArchiveLog, LoggedArchive
 from drunner_vault.stores.sources import ArchiveSource
-from drunner_vault.workflows.archives.copy import Nowhere
 from drunner_vault.workflows.archives.finding import stored
+from drunner_vault.workflows.archives.measuring import HEAD, Nowhere, age_facts, measure
 from drunner_vault.workflows.archives.recording import Located, record_of, sidecar_of
 from drunner_vault.workflows.into_store import logged, put_sidecar
 from drunner_vault.workflows.keys import opened
@@ -48,7 +47,6 @@ from drunner_vault.workflows.trust import Trust
 from drunner_vault.workflows.unattended.history import Run
 
 _PIECE = 1 << 20
-_HEAD = 72 << 10
 _TOLERANCE = dt.timedelta(minutes=10)  # between the store's clock and this host's, on both sides of a run
 _BASES = (WRITTEN, ROOT, HISTORY)
 _CARRIED = (RecordKind.DAMAGED, RecordKind.SUSPECT)
@@ -248,7 +246,7 @@ def _by_signature(work: _Adopting, item: Archive, source: ArchiveSource, opening
 
         def read(count: int) -> bytes:
             data = fetch(count)
-            start.extend(data[: _HEAD - len(start)])
+            start.extend(data[: HEAD - len(start)])
             hashing.write(data)
             return data
 
@@ -280,27 +278,17 @@ def _by_signature(work: _Adopting, item: Archive, source: ArchiveSource, opening
         problems=problems,
         basis=ROOT,
     )
-    return head, Rest(age_header=_age_header(bytes(start), digests.size), chunks=digests.chunks)
+    header, _ = age_facts(bytes(start), digests.size)
+    return head, Rest(age_header=header, chunks=digests.chunks)
 
 
 def _measured(work: _Adopting, item: Archive, source: ArchiveSource) -> tuple[Head, Rest]:
     """Head and rest of an archive whose bytes are read now."""
-    hashing, start = HashingSink(Nowhere()), b""
-    with source.sequential() as archive:
-        work.progress.begin(f"reading {item.name}", archive.size)
-        for piece in iter(partial(counted_read(archive.read, work.progress), _PIECE), b""):
-            start += piece[: _HEAD - len(start)]
-            hashing.write(piece)
-    digests = hashing.digests()
-    header = _age_header(start, digests.size)
-    kinds = tuple(read_outline(start, digests.size).header.recipient_types) if header else ()
+    digests, start = measure(source, f"reading {item.name}", work.progress)
+    header, kinds = age_facts(start, digests.size)
     head = _head_of(item, item.created, work.memory.before(item))
     head = replace(head, size=digests.size, sha256=digests.sha256, recipients=kinds)
     return head, Rest(age_header=header, chunks=digests.chunks)
-
-
-def _age_header(start: bytes, size: int) -> bytes:
-    return read_outline(start, size).head if start.startswith(MAGIC) else b""
 
 
 def _head_of(item: Archive, created: dt.datetime, after: str) -> Head:

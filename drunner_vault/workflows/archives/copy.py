@@ -10,14 +10,11 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 
-from drunner_vault.age import MAGIC, read_outline
 from drunner_vault.archive import Head, Rest, Sidecar, archive_service, archive_stamp
 from drunner_vault.archive.frames import Sink
 from drunner_vault.archive.sidecar import (
     Digests,
-    HashingSink,
     assemble,
     encode_rest,
     place_of,
@@ -36,12 +33,10 @@ from drunner_vault.stores.sources import ArchiveSource, StoredSource
 from drunner_vault.stores.store import finishing, is_key
 from drunner_vault.text import plural
 from drunner_vault.workflows.archives.finding import stored
+from drunner_vault.workflows.archives.measuring import Nowhere, age_facts, measure
 from drunner_vault.workflows.archives.recording import Located, sidecar_of
 from drunner_vault.workflows.into_store import put_sidecar
-from drunner_vault.workflows.progress import Progress, counted_read
-
-_PIECE = 1 << 20
-_HEAD = 72 << 10
+from drunner_vault.workflows.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -260,13 +255,7 @@ class _Stated:
 
 def _read(source: ArchiveSource, key: str, sidecar: Sidecar | None, sink: Sink, progress: Progress) -> _Stated:
     """Read all of an archive into a sink and compare it with its sidecar; returns what the copy's sidecar says."""
-    hashing, start = HashingSink(sink), b""
-    with source.sequential() as opened:
-        progress.begin(f"copying {key.rpartition('/')[2]}", opened.size)
-        for piece in iter(partial(counted_read(opened.read, progress), _PIECE), b""):
-            start += piece[: _HEAD - len(start)]
-            hashing.write(piece)
-    found = hashing.digests()
+    found, start = measure(source, f"copying {key.rpartition('/')[2]}", progress, sink)
     if sidecar is None:
         return _unsigned(key, found, start)
     if (found.size, found.sha256) != (sidecar.head.size, sidecar.head.sha256):
@@ -279,22 +268,11 @@ def _read(source: ArchiveSource, key: str, sidecar: Sidecar | None, sink: Sink, 
     return _Stated(sidecar.head, statement, sidecar.rest_line)
 
 
-class Nowhere:
-    """A sink for what is only read."""
-
-    def write(self, data: bytes) -> None:
-        """See Sink."""
-
-
 def _seen(target: Target, key: str, expected: _Stated, progress: Progress) -> str:
     """The ETag of the object that is in the target already, and is this archive. Raises AlreadyExists if it is not."""
     before = target.root.store.stat(key)
-    sink = HashingSink(Nowhere())
-    with StoredSource(target.root.store, key, before.size).sequential() as opened:
-        progress.begin(f"comparing {key.rpartition('/')[2]}", opened.size)
-        for piece in iter(partial(counted_read(opened.read, progress), _PIECE), b""):
-            sink.write(piece)
-    found = sink.digests()
+    there = StoredSource(target.root.store, key, before.size)
+    found, _ = measure(there, f"comparing {key.rpartition('/')[2]}", progress)
     same = (found.size, found.sha256) == (expected.head.size, expected.head.sha256)
     if not same or target.root.store.stat(key).etag != before.etag:
         raise AlreadyExists(
@@ -307,8 +285,8 @@ def _unsigned(key: str, found: Digests, start: bytes) -> _Stated:
     """The unsigned sidecar of an archive that has none. Raises ArchiveError for what is not a complete age file."""
     host, service, name = key.split("/")[-3:]
     created = parse_stamp(archive_stamp(name) or "")
-    outline = read_outline(start, found.size) if start.startswith(MAGIC) else None
-    rest = Rest(age_header=outline.head if outline else b"", chunks=found.chunks)
+    header, kinds = age_facts(start, found.size)
+    rest = Rest(age_header=header, chunks=found.chunks)
     head = Head(
         archive=name,
         host=host,
@@ -316,6 +294,6 @@ def _unsigned(key: str, found: Digests, start: bytes) -> _Stated:
         created=isoformat(created) if created else "",
         size=found.size,
         sha256=found.sha256,
-        recipients=tuple(outline.header.recipient_types) if outline else (),
+        recipients=kinds,
     )
     return _Stated(head, state_head(head, rest, None), encode_rest(rest))
