@@ -170,7 +170,7 @@ def _judge(objects: ArchiveObjects, item: StoredObject, data: bytes, rules: Rule
     if signer is None:
         return HeadEvidence(Standing.UNSIGNED, "its sidecar is not signed", start.head)
     standing, why = _standing(objects, item, start, signer, rules)
-    appeared = (objects.archive.modified if objects.archive else item.modified, item.modified)
+    appeared = _appeared(objects, item)
     by_place = not rules.signers.accepts(signer, start.head.host, *appeared)
     head = replace(start.head, basis=HISTORY) if by_place else start.head
     return HeadEvidence(standing, why, head, signer, by_place=by_place)
@@ -194,7 +194,7 @@ def _standing(
 ) -> tuple[Standing, str]:
     """What a signed sidecar proves, and why no more."""
     head, host = start.head, (objects.directory or ("", ""))[0]
-    appeared = (objects.archive.modified if objects.archive else item.modified, item.modified)
+    appeared = _appeared(objects, item)
     by_own_host = host or head.host
     if not _counts(signer, by_own_host, appeared, objects, start, rules):
         if head.host != by_own_host and rules.signers.accepts(signer, head.host, *appeared):
@@ -209,6 +209,11 @@ def _standing(
     if objects.archive is not None and objects.archive.size != head.size:
         return Standing.OVERWRITTEN, f"it is {objects.archive.size} bytes long, and its sidecar says {head.size}"
     return _seen_here(objects, item, start, rules)
+
+
+def _appeared(objects: ArchiveObjects, item: StoredObject) -> tuple[dt.datetime, dt.datetime]:
+    """When an archive and a sidecar appeared in the store."""
+    return objects.archive.modified if objects.archive else item.modified, item.modified
 
 
 def _named(head: Head) -> str:
@@ -261,7 +266,7 @@ def _seen_here(objects: ArchiveObjects, item: StoredObject, start: SidecarHead, 
         return Standing.STATED, "its store has no identity that is known here"
     if place is None or signer is None or not _is_about(place, start.head):
         return Standing.STATED, "nobody has signed that it is in this store"
-    appeared = (archive.modified if archive else item.modified, item.modified)
+    appeared = _appeared(objects, item)
     if not rules.signers.accepts(signer, host, *appeared):
         return Standing.STATED, f"{signer.fingerprint}, whose key does not count here, has signed that it is here"
     if place.store != rules.identity:

@@ -6,17 +6,14 @@ Locks, `after` and the search for stolen keys rely on it; names in a store can b
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import fcntl
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from drunner_vault.durable import make_directory, replace_file, storage_error
+from drunner_vault.durable import storage_error
+from drunner_vault.hoststate.line_file import LineFile
 
 _MOST = 200_000  # lines that are kept
 _LEAST_LINE = 200  # bytes; a file that cannot hold too many lines need not be counted
@@ -50,29 +47,17 @@ class ArchiveLog:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "archives.jsonl"
+        self._lines = LineFile(self._path, _MOST, _LEAST_LINE)
 
     def all(self) -> list[LoggedArchive]:
         """Return all lines, the oldest first; those that cannot be read are left out. Raises StorageError."""
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return []
-        except OSError as cause:
-            raise storage_error("read", self._path, cause) from cause
-        return [item for line in data.splitlines() if (item := _parse(line)) is not None]
+        return [item for line in self._lines.read() if (item := _parse(line)) is not None]
 
     def add(self, item: LoggedArchive) -> None:
         """Add a line, durably. Raises StorageError."""
         try:
-            with self._locked():
-                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                with os.fdopen(fd, "r+b", buffering=0) as file:
-                    size = file.seek(0, os.SEEK_END)
-                    torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-                    file.write(b"\n" * torn + json.dumps(asdict(item)).encode() + b"\n")
-                    os.fsync(file.fileno())
-                if size > _MOST * _LEAST_LINE:
-                    self._drop_oldest()
+            with self._lines.locked():
+                self._lines.append([json.dumps(asdict(item)).encode()])
         except OSError as cause:
             raise storage_error("write", self._path, cause) from cause
 
@@ -85,22 +70,6 @@ class ArchiveLog:
             if (moment := _moment(item.created)) is not None
         }
         return sorted(found)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time: the directory itself is the lock, so none is left behind."""
-        make_directory(self._path.parent)
-        fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-
-    def _drop_oldest(self) -> None:
-        lines = self._path.read_bytes().splitlines(keepends=True)
-        if len(lines) > _MOST:
-            replace_file(self._path, b"".join(lines[-_MOST:]))
 
 
 _NAMES = {field.name for field in fields(LoggedArchive)}

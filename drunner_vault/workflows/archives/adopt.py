@@ -13,6 +13,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from drunner_vault.age import Identity
@@ -79,20 +80,30 @@ class HostMemory:
     log: Sequence[LoggedArchive]
     is_store: Callable[[str], bool] = lambda _name: True
 
+    @cached_property
+    def _logged(self) -> Mapping[tuple[str, str, str, int], list[LoggedArchive]]:
+        found: dict[tuple[str, str, str, int], list[LoggedArchive]] = {}
+        for entry in self.log:
+            found.setdefault((entry.host, entry.workload, entry.archive, entry.size), []).append(entry)
+        return found
+
+    @cached_property
+    def _made(self) -> Mapping[tuple[str, ...], list[Run]]:
+        """The runs that made an archive, by its host, workload and name."""
+        found: dict[tuple[str, ...], list[Run]] = {}
+        for run in self.runs:
+            parts = run.archive.split("/")
+            if run.task == "backup" and len(parts) > 3:
+                found.setdefault(tuple(parts[-3:]), []).append(run)
+        return found
+
     def logged(self, item: Archive) -> LoggedArchive | None:
         """Return the log's line for an archive, by name and size."""
-        found = (
-            entry
-            for entry in reversed(self.log)
-            if (entry.archive, entry.host, entry.workload, entry.size)
-            == (item.name, item.host, item.service, item.size)
-        )
-        return next(found, None)
+        return next(reversed(self._entries(item)), None)
 
     def run_of(self, item: Archive) -> Run | None:
         """Return the run that made an archive, by name and size."""
-        end = f"/{item.host}/{item.service}/{item.name}"
-        found = (run for run in self.runs if run.task == "backup" and run.archive.endswith(end))
+        found = self._made.get((item.host, item.service, item.name), ())
         return next((run for run in found if run.bytes == item.size), None)
 
     def lists(self, item: Archive) -> bool:
@@ -101,15 +112,13 @@ class HostMemory:
 
     def knows(self, item: Archive) -> bool:
         """Return True if history or log list this archive, with the digest in its signed head where that is known."""
-        entries = [
-            entry
-            for entry in self.log
-            if (entry.archive, entry.host, entry.workload, entry.size)
-            == (item.name, item.host, item.service, item.size)
-        ]
+        entries = self._entries(item)
         if entries:
             return not item.sha256 or any(entry.sha256 == item.sha256 for entry in entries)
         return self.run_of(item) is not None
+
+    def _entries(self, item: Archive) -> Sequence[LoggedArchive]:
+        return self._logged.get((item.host, item.service, item.name, item.size), ())
 
     def appeared_in_time(self, item: Archive, run: Run) -> bool:
         """Return True if the archive appeared in the store while the run lasted, or a copy into this store."""

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from drunner_vault.clock import Clock, isoformat, stamp
-from drunner_vault.durable import make_directory, replace_file, storage_error
+from drunner_vault.durable import make_directory, storage_error
+from drunner_vault.hoststate.line_file import LineFile
 
 DONE, PARTIAL, FAILED, SKIPPED = "done", "partial", "failed", "skipped"
 INTERRUPTED = "interrupted: it was killed, or this host went down"
@@ -95,18 +96,13 @@ class History:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._path = directory / "history.jsonl"
+        self._lines = LineFile(self._path, _MOST, _LEAST_LINE)
         self._running = directory / "running"
 
     def runs(self) -> list[Run]:
         """All that are known, the oldest first. Lines that cannot be read, as a crash may leave one, are passed over.
         Raises StorageError."""
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            return []
-        except OSError as cause:
-            raise storage_error("read", self._path, cause) from cause
-        return [run for line in data.splitlines() if (run := _parse(line)) is not None]
+        return [run for line in self._lines.read() if (run := _parse(line)) is not None]
 
     def latest(self) -> list[Run]:
         """See latest_of. Raises StorageError."""
@@ -115,7 +111,7 @@ class History:
     def add(self, *runs: Run) -> None:
         """Write runs down, durably. The oldest go when there are too many. Raises StorageError."""
         try:
-            with self._locked():
+            with self._lines.locked():
                 self._append(runs)
         except OSError as cause:
             raise storage_error("write", self._path, cause) from cause
@@ -125,7 +121,7 @@ class History:
         """While the block runs, others can see that it does; if we die in it, `interrupted` will tell."""
         path = self._running / f"{run.id}.json"
         try:
-            with self._locked():
+            with self._lines.locked():
                 fd = self._mark(path, run)
         except OSError as cause:
             raise storage_error("write", path, cause) from cause
@@ -146,7 +142,7 @@ class History:
         if not any(self._marks()):
             return []
         try:
-            with self._locked():
+            with self._lines.locked():
                 dead = [run for path in self._marks() if (run := self._taken(path)) is not None]
                 known = {run.id for run in self.runs()} if dead else set()
                 dead = [run for run in dead if run.id not in known]  # it died just after it had written that down
@@ -155,34 +151,8 @@ class History:
             raise storage_error("write", self._path, cause) from cause
         return dead
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time: the directory itself is the lock, so none is left behind."""
-        make_directory(self._directory)
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-
     def _append(self, runs: Sequence[Run]) -> None:
-        if not runs:
-            return
-        lines = b"".join(json.dumps(asdict(run)).encode() + b"\n" for run in runs)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "r+b", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-            file.write(b"\n" * torn + lines)
-            os.fsync(file.fileno())
-        if size > _MOST * _LEAST_LINE:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        lines = self._path.read_bytes().splitlines(keepends=True)
-        if len(lines) > _MOST:
-            replace_file(self._path, b"".join(lines[-_MOST:]))
+        self._lines.append([json.dumps(asdict(run)).encode() for run in runs])
 
     def _marks(self) -> list[Path]:
         return sorted(self._running.glob("*.json")) if self._running.is_dir() else []

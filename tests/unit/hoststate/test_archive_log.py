@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from drunner_vault.errors import StorageError
-from drunner_vault.hoststate import archive_log
 from drunner_vault.hoststate.archive_log import ArchiveLog, LoggedArchive
+from drunner_vault.hoststate.line_file import LineFile
 
 ITEM = LoggedArchive(
     archive="notes-20260131T030000Z.tar.zst.age",
@@ -110,12 +110,12 @@ def test_the_times_of_a_workload_are_those_of_its_complete_archives_once_and_in_
     assert log.created("here", "none") == []
 
 
-def test_only_the_newest_lines_are_kept(log: ArchiveLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_log, "_MOST", 3)
-    monkeypatch.setattr(archive_log, "_LEAST_LINE", 1)
+def test_only_the_newest_lines_are_kept(tmp_path: Path) -> None:
+    lines = LineFile(tmp_path / "vault" / "lines", most=3, least_line=1)
     for number in range(6):
-        log.add(replace(ITEM, id=str(number)))
-    assert [item.id for item in log.all()] == ["3", "4", "5"]
+        with lines.locked():
+            lines.append([b"%d" % number])
+    assert lines.read() == [b"3", b"4", b"5"]
 
 
 def test_several_writers_at_once_lose_nothing(log: ArchiveLog, tmp_path: Path) -> None:
